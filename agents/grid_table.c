@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gridcell.h"
 #include "trace.h"
 
 /* ---- figures --------------------------------------------------------------------------------- */
@@ -18,6 +19,9 @@ static int grid_table_cell(struct grid_table *t, const char *dir, double price,
     struct err unread;
     int rc = 0;
     snprintf(path, sizeof path, "%.960s/%s", dir, c->of->name);
+    rc = gridcell_check(dir, t->file, (size_t)(c->of - t->file->cell), &unread);
+    if (rc < 0)
+        return rc == ERR_NOMEM ? err_set(e, rc, "%s", unread.msg) : 0;
     if (trace_read(path, &run, &unread) < 0)
         return unread.code == ERR_NOMEM ? err_set(e, ERR_NOMEM, "%s", unread.msg) : 0;
     TRY_DONE(stats_summarize(&run, isnan(price) ? run.price_kwh : price, &s, e));
@@ -276,10 +280,8 @@ void grid_table_text(const struct grid_table *t, struct str *out)
 
 static void grid_table_member(struct str *out, const char *key, double v)
 {
-    if (isfinite(v))
-        str_addf(out, ", \"%s\": %.10g", key, v);
-    else
-        str_addf(out, ", \"%s\": null", key);
+    str_addf(out, ", \"%s\": ", key);
+    str_add_number(out, v, 10);
 }
 
 /* "values": {"strategy": "cot", ..}; NULL for a value that is not read. */

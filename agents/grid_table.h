@@ -14,7 +14,7 @@
 
 struct grid_table_cell {
     const struct gridfile_cell *of;
-    bool read; /* the folder is there and was read; otherwise no figure is valid */
+    bool read; /* the folder holds this cell and was read; otherwise no figure is valid */
     struct stats_rate accuracy;
     size_t none; /* records without an answer: unparsed, failed, rejected, not run */
     size_t not_run;

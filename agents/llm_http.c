@@ -625,9 +625,11 @@ static void http_figures(struct llm *llm, enum llm_figures form, struct str *out
                  "{\"calls\": %" PRId64 ", \"requests\": %" PRId64 ", \"retries\": %" PRId64
                  ", \"repairs\": %" PRId64 ", \"prompt_tokens\": %" PRId64
                  ", \"prompt_tokens_cached\": %" PRId64 ", \"think_tokens\": %" PRId64
-                 ", \"new_tokens\": %" PRId64 ", \"usd\": %.10g}",
+                 ", \"new_tokens\": %" PRId64 ", \"usd\": ",
                  t->calls, t->requests, t->retries, t->repairs, t->prompt, t->cached, t->think,
-                 t->new, http_usd(l));
+                 t->new);
+        str_add_number(out, http_usd(l), 10);
+        str_addc(out, '}');
         return;
     }
     str_addf(out,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "report_part.h"
 #include "sha256.h"
 
 struct orders_one { /* a question of the run */
@@ -160,4 +161,31 @@ void orders_table(const struct orders *o, struct str *out)
     }
     if (o->not_shown)
         str_addf(out, "  %zu questions without a recorded order are left out\n", o->not_shown);
+}
+
+static void orders_json_rate(const char *key, const struct stats_rate *r, struct str *out)
+{
+    str_addf(out, "\"%s\": ", key);
+    report_json_rate(out, r);
+}
+
+void orders_json(const struct orders *o, struct str *out)
+{
+    const char *comma = "";
+    str_addc(out, '{');
+    orders_json_rate("same_answer", &o->same, out);
+    str_adds(out, ",\n ");
+    orders_json_rate("right_in_all", &o->right, out);
+    str_addf(out,
+             ",\n \"unfinished\": %zu, \"alone\": %zu, \"without_order\": %zu,\n \"places\": {",
+             o->unfinished, o->alone, o->not_shown);
+    for (int i = 0; i < MEDQA_OPTIONS; i++) {
+        if (!o->at[i].n && !o->chosen[i])
+            continue;
+        str_addf(out, "%s\n  \"%c\": {", comma, 'A' + i);
+        orders_json_rate("key_shown", &o->at[i], out);
+        str_addf(out, ", \"chosen\": %zu}", o->chosen[i]);
+        comma = ",";
+    }
+    str_adds(out, "}}\n");
 }

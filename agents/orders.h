@@ -23,5 +23,7 @@ struct orders {
 int orders_count(const struct export_run *x, struct orders *out, struct err *e);
 /* A table for people. */
 void orders_table(const struct orders *o, struct str *out);
+/* The same as one JSON object; the members of "places" are letters. */
+void orders_json(const struct orders *o, struct str *out);
 
 #endif

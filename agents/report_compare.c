@@ -6,9 +6,6 @@
 #include "report.h"
 #include "report_part.h"
 
-#define REPORT_ALPHA 0.05
-#define REPORT_POWER 0.8
-
 /* ---- runs ------------------------------------------------------------------------------------ */
 
 /* One number in a column; "-" when it was not measured. */
@@ -119,31 +116,6 @@ static void report_power(const struct stats_paired *p, struct str *out)
                      ceil(needed));
     }
     str_adds(out, share >= points[0] / 100 ? "\n" : "");
-}
-
-void report_plan(double discordant, struct str *out)
-{
-    static const double points[] = {1, 2, 3, 4, 5, 7, 10, 15, 20};
-    static const size_t questions[] = {100, 200, 300, 500, 1000, 1273, 2000, 5000, 10000};
-    str_addf(
-        out,
-        "Two runs on the same questions; %.1f %% of the questions tell them apart (one run alone "
-        "is right).\nExact McNemar test at level 5 %%; questions for 80 %% power by the normal "
-        "approximation.\n\n  difference  questions  exact power\n",
-        100 * discordant);
-    for (size_t i = 0; i < sizeof points / sizeof points[0]; i++) {
-        double d = points[i] / 100, n = stats_questions(discordant, d, REPORT_ALPHA, REPORT_POWER);
-        if (isfinite(n))
-            str_addf(out, "%5.0f points%11.0f%11.1f %%\n", points[i], ceil(n),
-                     100 * stats_power((size_t)ceil(n), discordant, d, REPORT_ALPHA));
-    }
-    str_adds(out, "\n   questions  difference found with 80 % power\n");
-    for (size_t i = 0; i < sizeof questions / sizeof questions[0]; i++) {
-        str_addf(out, "%12zu", questions[i]);
-        report_cell(100 * stats_detectable(questions[i], discordant, REPORT_ALPHA, REPORT_POWER), 7,
-                    1, out);
-        str_adds(out, " points\n");
-    }
 }
 
 void report_paired(const struct report_run *first, const struct report_run *other, struct str *out)
@@ -286,7 +258,7 @@ static void report_sure(const struct report_run *run, size_t n, struct str *out)
     str_addf(out, "\n%-*s      n   out    ECE  Brier   AURC   half%%   80%%\n", (int)width, "run");
     for (size_t i = 0; i < n; i++) {
         const struct stats_summary *s = &run[i].summary;
-        str_addf(out, "%-*s%7zu%6zu", (int)width, run[i].name, s->n_ece, s->seconds.n - s->n_ece);
+        str_addf(out, "%-*s%7zu%6zu", (int)width, run[i].name, s->n_ece, s->finished - s->n_ece);
         report_cell(s->ece, 7, 3, out);
         report_cell(s->brier, 7, 3, out);
         report_cell(s->aurc, 7, 3, out);

@@ -21,10 +21,8 @@ static void result_text(struct str *out, const char *key, const char *s)
 /* null where a number was not measured: JSON has no NaN. 17 digits read back as the same double. */
 static void result_number(struct str *out, const char *key, double d)
 {
-    if (isfinite(d))
-        str_addf(out, ", \"%s\": %.17g", key, d);
-    else
-        str_addf(out, ", \"%s\": null", key);
+    str_addf(out, ", \"%s\": ", key);
+    str_add_number(out, d, 17);
 }
 
 static void result_letter(struct str *out, const char *key, int i)
@@ -463,6 +461,8 @@ done:
 
 int64_t result_computed(const struct result *r)
 {
+    if (r->prompt_tokens < 0 || r->cached_tokens < 0 || r->new_tokens < 0)
+        return -1;
     return r->prompt_tokens - r->cached_tokens + r->think_tokens + r->new_tokens;
 }
 

@@ -67,7 +67,7 @@ void result_write_call(const struct consult *c, const struct consult_call *k, st
 /* Reads a whole case line (with brace and checksum) and appends it to rs. ERR_DATA, ERR_NOMEM. */
 int result_read(struct results *rs, const char *line, size_t n, struct err *e);
 /* Tokens of a case that the model computed: thinking, new ones, and prompt tokens not from the
- * cache. */
+ * cache; -1 = not known. */
 int64_t result_computed(const struct result *r);
 /* Puts the results in the order of the data file. */
 void results_sort(struct results *rs);

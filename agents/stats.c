@@ -123,10 +123,18 @@ static void stats_count(struct stats_group *g, int *n, int cap, const char *name
     g[i].rate.k += correct;
 }
 
+/* k of n are right, and the outcome of `unknown` more of the n is not known yet. */
+static struct stats_rate stats_open_rate(size_t k, size_t unknown, size_t n)
+{
+    struct stats_rate r = stats_wilson(k, n);
+    r.hi = stats_wilson(k + unknown, n).hi;
+    return r;
+}
+
 static void stats_finish(struct stats_group *g, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        g[i].rate = stats_wilson(g[i].rate.k, g[i].rate.n);
+        g[i].rate = stats_open_rate(g[i].rate.k, g[i].unknown, g[i].rate.n);
 }
 
 static int stats_by_name(const void *a, const void *b)
@@ -147,6 +155,7 @@ static size_t stats_merge(struct stats_group *g, size_t n)
             g[out++] = (struct stats_group){.name = one.name};
         g[out - 1].rate.n++;
         g[out - 1].rate.k += one.rate.k;
+        g[out - 1].unknown += one.unknown;
     }
     stats_finish(g, out);
     return out;
@@ -211,25 +220,27 @@ static void stats_add(struct stats_summary *s, struct stats_sums *t, const struc
     t->n++;
     if (isfinite(r->seconds))
         t->seconds[t->n_seconds++] = r->seconds;
+    s->imported = s->imported || r->imported;
     s->calls += r->imported ? (double)NAN : r->calls;
     s->prompt_tokens += stats_known(r->prompt_tokens);
     s->cached_tokens += stats_known(r->cached_tokens);
     s->new_tokens += stats_known(r->new_tokens);
-    s->think_tokens += (double)r->think_tokens;
+    s->think_tokens += r->imported ? (double)NAN : (double)r->think_tokens;
 }
 
 /* A record of the file; r: the result of its question, NULL = none yet. */
 static void stats_record(struct stats_summary *s, struct stats_sums *t,
                          const struct records_row *row, const struct result *r)
 {
-    bool correct = r && r->correct;
+    bool correct = r && r->correct, known = r || row->kind == MEDQA_REJECTED;
     struct stats_group *g = &s->step[s->n_step++];
     *g = (struct stats_group){.name = row->kind == MEDQA_REJECTED ? STATS_REJECTED
                                       : row->step[0]              ? row->step
                                                                   : STATS_NO_STEP,
+                              .unknown = !known,
                               .rate = {.k = correct}};
     s->accuracy.k += correct;
-    s->so_far.n += r || row->kind == MEDQA_REJECTED;
+    s->so_far.n += known;
     s->rejected += row->kind == MEDQA_REJECTED;
     s->duplicates += row->kind == MEDQA_DUPLICATE;
     if (row->kind != MEDQA_QUESTION)
@@ -245,9 +256,9 @@ static void stats_rates(struct stats_summary *s, const struct stats_sums *t, siz
 {
     double n = (double)(t->n ? t->n : 1);
     size_t k = s->accuracy.k, unknown = asked - s->so_far.n;
-    s->accuracy = stats_wilson(k, asked);
-    s->accuracy.hi = stats_wilson(k + unknown, asked).hi;
+    s->accuracy = stats_open_rate(k, unknown, asked);
     s->so_far = stats_wilson(k, s->so_far.n);
+    s->finished = t->n;
     s->n_step = stats_merge(s->step, s->n_step);
     stats_finish(s->specialty, (size_t)s->n_specialty);
     s->n_agreement = t->n_agreement;

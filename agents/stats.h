@@ -38,6 +38,9 @@ int stats_pair(const struct trace_run *a, const struct trace_run *b, int draws, 
 
 struct stats_group {
     const char *name; /* belongs to the run */
+    /* unknown: records of rate.n whose outcome is not known yet. Like the accuracy of the run,
+     * lo assumes all of them wrong, hi all right. */
+    size_t unknown;
     struct stats_rate rate;
 };
 
@@ -47,7 +50,8 @@ struct stats_summary {
     struct stats_rate so_far; /* records whose outcome is known */
     /* n = answered + unparsed + failed + planned + not_run (questions) + duplicates + rejected */
     size_t answered, unparsed, failed, planned, not_run, duplicates, rejected;
-    size_t no_key; /* questions */
+    size_t no_key;   /* questions */
+    size_t finished; /* questions with a result: answered + unparsed + failed + planned */
     size_t calls_cut, cases_cut, calls_closed,
         cases_closed; /* replies that met their token limit, and their cases */
     struct stats_group
@@ -81,6 +85,8 @@ struct stats_summary {
     /* per finished question; NaN = not known, as in imported runs */
     double calls, prompt_tokens, cached_tokens, new_tokens;
     double think_tokens; /* likewise; 0 = nothing was thought. new_tokens has none of them */
+    /* The answers are those of another program: calls, replies, thinking are not known. */
+    bool imported;
     struct stat_summary seconds; /* per finished question */
     /* Energy. Means over the n_joules finished questions that have joules; NaN = none has. A token:
      * one that the model computed (result_computed), or a new one, thinking included. cost: USD. */

@@ -694,9 +694,11 @@ static void panel_facts(const struct consult *c, enum strategy_form form, struct
     if (form == STRATEGY_TRACE)
         return;
     strategy_facts_selected(c, out);
-    for (int i = 0; i < cat->n && pc->plan.has_log_p; i++)
-        str_addf(out, "%s\"%s\": %.9g%s", i ? ", " : ", \"log_p\": {", cat->entry[i].id,
-                 pc->plan.log_p[i], i + 1 < cat->n ? "" : "}");
+    for (int i = 0; i < cat->n && pc->plan.has_log_p; i++) {
+        str_addf(out, "%s\"%s\": ", i ? ", " : ", \"log_p\": {", cat->entry[i].id);
+        str_add_number(out, pc->plan.log_p[i], 9);
+        str_adds(out, i + 1 < cat->n ? "" : "}");
+    }
 }
 
 const struct strategy strategy_panel = {

@@ -168,6 +168,6 @@ int devices_plan(struct devices *d, const struct engine_options *opt, struct ops
     in->n_device = d->n;
     in->device = d->plan;
     in->hop = d->hop;
-    in->rows.missing = "this program does not divide matrices among GPUs";
+    in->rows.missing = DEVICES_ROWS_MISSING;
     return 0;
 }

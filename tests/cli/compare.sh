@@ -105,4 +105,15 @@ for x, c in sure:
     bins.setdefault(min(9, int(x * 10)), []).append(x - c)
 near("ECE", summary["ece"], sum(abs(sum(b)) for b in bins.values()) / len(sure))
 END
+# ---- the size of a study, for programs
+"$MAS" export --power 20 -o json >size.json
+python3 - "$("$MAS" export --power 20)" <<'EOF' || fault "the size of a study: $(cat size.json)"
+import json, re, sys
+d = json.load(open('size.json'))
+rows = {float(a) / 100: (int(b), float(c)) for a, b, c in re.findall(r'([0-9]+) points +([0-9]+) +([0-9.]+) %', sys.argv[1])}
+assert d['discordant'] == 0.2 and len(rows) == len(d['needed']) >= 8, (d, rows)
+for r in d['needed']:
+    assert rows[r['difference']][0] == r['questions'] and abs(rows[r['difference']][1] / 100 - r['exact_power']) < 6e-4, (r, rows)
+assert [r['questions'] for r in d['found']][:2] == [100, 200]
+EOF
 exit $bad

@@ -60,6 +60,11 @@ sed -n '2,9p' direct/results.csv | cut -d, -f1 | sed 's/$/,A/' >>p.csv
 "$MAS" import p.csv --data "$data" --out theirs >log 2>&1
 [ $? -le 1 ] || fault "import: $(cat log)"
 expect 0 "2 runs" "$MAS" report direct theirs -o theirs.html
+python3 "$here/report_check.py" theirs.html direct theirs || fault "figures of imported answers"
+grep -q '<span class="only">partial, 8 of' theirs.html || fault "the page hides that a run is partial"
+grep -q 'were not asked the same questions: 200 in all, 30 of them' theirs.html || fault "other questions, and no word"
+grep -q 'were not asked the same questions' r.html && fault "a warning about the same questions"
+grep -q 'their calls and replies are not known' theirs.html || fault "unknown replies count as good ones"
 expect 0 "the answers were imported" "$MAS" verify theirs
 "$MAS" export theirs --bundle t.tar.gz 2>log || fault "bundle of an imported run: $(cat log)"
 expect 0 "the answers were imported" "$MAS" verify t.tar.gz

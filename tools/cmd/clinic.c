@@ -400,6 +400,45 @@ int clinic_timeline_apart(const struct clinic_options *o, const char *dir, struc
     return 0;
 }
 
+/* A word as a shell reads it. */
+static void add_word(const char *s, struct str *out)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                "_./=,:@%+-";
+    if (*s && strspn(s, plain) == strlen(s)) {
+        str_adds(out, s);
+        return;
+    }
+    str_addc(out, '\'');
+    for (; *s; s++) {
+        if (*s == '\'')
+            str_adds(out, "'\\''");
+        else
+            str_addc(out, *s);
+    }
+    str_addc(out, '\'');
+}
+
+void clinic_words(const struct clinic_options *o, const char *without, struct str *out)
+{
+    const size_t n = without ? strlen(without) : 0;
+    for (int i = 0; i < o->n_word; i++) {
+        const char *w = o->word[i];
+        if (i == 0) { /* "mas NAME" */
+            str_adds(out, w);
+            continue;
+        }
+        if (n && !strcmp(w, without)) {
+            i++; /* its value */
+            continue;
+        }
+        if (n && !strncmp(w, without, n) && w[n] == '=')
+            continue;
+        str_addc(out, ' ');
+        add_word(w, out);
+    }
+}
+
 int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, struct trace **out,
                  struct err *e)
 {
@@ -417,7 +456,8 @@ int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, 
                                 .energy = energy,
                                 .paraphrases = o->paraphrases,
                                 .fresh = o->fresh,
-                                .repair = o->repair};
+                                .repair = o->repair,
+                                .lease = o->lease};
     TRY(runfolder_trace(&f, out, e));
     fputs(trace_notes(*out), stderr);
     return 0;

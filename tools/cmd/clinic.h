@@ -90,6 +90,9 @@ void clinic_close(struct clinic *c); /* accepts a zeroed one */
  * the run would replace the timeline of its beginning. dir NULL: a new folder. */
 int clinic_timeline_apart(const struct clinic_options *o, const char *dir, struct err *e);
 
+/* Appends the command line for a shell, without the option and its value (NULL = whole). */
+void clinic_words(const struct clinic_options *o, const char *without, struct str *out);
+
 /* Opens the trace of a run. dir NULL: a new folder traces_dir/NAME-DATE-TIME, whose name goes to
  * out_dir (1,024 bytes). Prints the trace's notes. */
 struct clinic_trace {
@@ -99,6 +102,7 @@ struct clinic_trace {
     size_t asked;                  /* its first records; 0 = all */
     const struct str *paraphrases; /* as in struct runfolder */
     bool fresh, repair;
+    struct lease *lease; /* as in trace_options */
 };
 int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, struct trace **out,
                  struct err *e);

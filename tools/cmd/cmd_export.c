@@ -374,19 +374,25 @@ static int export_grid(const struct options *o, struct err *e)
 static int plan(const struct options *o, struct err *e)
 {
     struct str text = STR_INIT;
-    report_plan(o->discordant, &text);
+    if (o->json)
+        report_plan_json(o->discordant, &text);
+    else
+        report_plan(o->discordant, &text);
     int rc = output_file("-", &text, e);
     str_free(&text);
     return rc;
 }
 
-static int write_orders(const struct export_run *x, struct err *e)
+static int write_orders(const struct options *o, const struct export_run *x, struct err *e)
 {
     struct orders orders;
     struct str table = STR_INIT;
     int rc;
     TRY_DONE(orders_count(x, &orders, e));
-    orders_table(&orders, &table);
+    if (o->json)
+        orders_json(&orders, &table);
+    else
+        orders_table(&orders, &table);
     TRY_DONE(output_file("-", &table, e));
 done:
     str_free(&table);
@@ -411,7 +417,7 @@ static int write_others(const struct options *o, struct err *e)
     if (o->inspect)
         TRY_DONE(output_file(o->inspect, &log, e));
     if (o->orders)
-        TRY_DONE(write_orders(&x, e));
+        TRY_DONE(write_orders(o, &x, e));
 done:
     export_close(&x);
     str_free(&path);
@@ -448,7 +454,7 @@ static int export(const struct options *o, struct err *e)
         TRY_DONE(compare(o, &l, e));
     if (o->bundle)
         TRY_DONE(write_bundle(o, e));
-    if (o->json && !o->n_against)
+    if (o->json && !o->n_against && !o->orders)
         TRY_DONE(write_summary(o, &l, "-", e));
     else if (!o->csv && !o->summary && !o->wrong && !o->bundle && !o->n_against && !needs_data(o))
         TRY_DONE(output_reports(&l, "", price(o, &l), o->dir, NULL, e));

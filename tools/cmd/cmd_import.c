@@ -126,6 +126,7 @@ static int import(const struct options *o, struct err *e)
     TRY_DONE(medqa_read_as(path.s, o->own.data_format, &m, e));
     TRY_DONE(import_read(o->file, o->filter, &m, &im, e));
     say(&im, &m, o->file);
+    TRY_DONE(runfolder_doubts(&m, m.n_records, path.s, e));
     rc = write_run(o, path.s, &im, &m, e);
 done:
     import_free(&im);

@@ -6,7 +6,7 @@
 #include "cli.h"
 #include "clinic.h"
 #include "cmd.h"
-#include "gridfile.h"
+#include "gridcell.h"
 #include "output.h"
 #include "study.h"
 #include "tool_options.h"
@@ -80,8 +80,10 @@ static int add_experiment(struct options *o, const char *dir, struct err *e)
     TRY(gridfile_read(dir, &f, e));
     for (size_t i = 0; i < f.n - f.n_removed; i++) {
         snprintf(path, sizeof path, "%s/%s/run.json", dir, f.cell[i].name);
-        if (access(path, F_OK) == 0)
-            TRY_DONE(add_run(o, arena_printf(&o->words, "%s/%s", dir, f.cell[i].name), e));
+        if (access(path, F_OK) != 0)
+            continue;
+        TRY_DONE(gridcell_check(dir, &f, i, e));
+        TRY_DONE(add_run(o, arena_printf(&o->words, "%s/%s", dir, f.cell[i].name), e));
     }
     rc = 0;
     if (o->n_run == before)

@@ -4,6 +4,7 @@
 #include "cli.h"
 #include "cmd.h"
 #include "output.h"
+#include "runfolder.h"
 #include "sources.h"
 #include "tool_options.h"
 #include "variants.h"
@@ -59,6 +60,7 @@ static int vary(struct options *o, struct err *e)
     if (m.n < m.n_records)
         fprintf(stderr, "%zu rejected records and %zu duplicates left out\n", m.n_rejected,
                 m.n_duplicates);
+    rc = runfolder_doubts(&m, m.n_records, path.s, e);
 done:
     variants_free(&o->variants);
     medqa_free(&m);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "grid_table.h"
+#include "gridcell.h"
 #include "output.h"
 #include "report.h"
 #include "trace.h"
@@ -28,6 +29,7 @@ static int cell(const struct grid_export *o, const struct gridfile *f, size_t at
     struct str before = STR_INIT;
     char path[1100];
     snprintf(path, sizeof path, "%.960s/%s", o->dir, f->cell[at].name);
+    TRY(gridcell_check(o->dir, f, at, e));
     TRY(trace_read(path, &run, e));
     int rc = 0;
     if (!out) {
@@ -77,6 +79,27 @@ done:
     return rc;
 }
 
+/* Names the folders that hold another run than their cell: their cells have no figures. */
+static int check_cells(const struct grid_export *o, const struct gridfile *f, struct err *e)
+{
+    const size_t n = f->n - f->n_removed;
+    size_t others = 0;
+    struct err why = {.code = 0};
+    for (size_t i = 0; i < n; i++) {
+        const int rc = gridcell_check(o->dir, f, i, &why);
+        if (rc == ERR_NOMEM)
+            FAIL(e, rc, "%s", why.msg);
+        if (!rc || rc == ERR_NOINPUT)
+            continue;
+        others++;
+        fprintf(stderr, "cell %s: %s\n", f->cell[i].name, why.msg);
+    }
+    if (others)
+        FAIL(e, ERR_ITEMS, "%zu of %zu cells have no figures: their folders hold other runs",
+             others, n);
+    return 0;
+}
+
 static int write_figures(const struct grid_export *o, const struct gridfile *f, struct err *e)
 {
     struct grid_table t = {.n = 0};
@@ -99,13 +122,11 @@ done:
 int grid_export(const struct grid_export *o, struct err *e)
 {
     struct gridfile f = {.doc = NULL};
-    int rc, csv = 0;
+    int rc;
     TRY_DONE(gridfile_read(o->dir, &f, e));
     if (o->summary || !o->csv)
         TRY_DONE(write_figures(o, &f, e));
-    if (o->csv)
-        csv = write_csv(o, &f, e);
-    rc = csv;
+    rc = o->csv ? write_csv(o, &f, e) : check_cells(o, &f, e);
 done:
     gridfile_free(&f);
     return rc;

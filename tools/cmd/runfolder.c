@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "doubts.h"
 #include "folder.h"
 #include "identity.h"
 #include "jscan.h"
@@ -59,7 +60,8 @@ int runfolder_trace(const struct runfolder *o, struct trace **out, struct err *e
                                .data = o->data,
                                .asked = o->asked,
                                .fresh = o->fresh,
-                               .repair = o->repair};
+                               .repair = o->repair,
+                               .lease = o->lease};
     TRY_DONE(trace_open(&to, &t, e));
     if (o->paraphrases) {
         snprintf(folder.dir, sizeof folder.dir, "%s",
@@ -73,6 +75,16 @@ done:
     str_free(&identity);
     str_free(&about);
     str_free(&defaults);
+    return rc;
+}
+
+int runfolder_doubts(const struct medqa *m, size_t n_records, const char *name, struct err *e)
+{
+    struct str lines = STR_INIT;
+    int rc = doubts_say(m, n_records, name, RUNFOLDER_NAMED, &lines, e);
+    if (!rc && lines.len)
+        fputs(lines.s, stderr);
+    str_free(&lines);
     return rc;
 }
 

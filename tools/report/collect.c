@@ -14,6 +14,7 @@
 #include "recorded.h"
 #include "sha256.h"
 #include "study.h"
+#include "trace_parts.h"
 #include "vary.h"
 #include "zio.h"
 
@@ -36,7 +37,12 @@ static int collect_folder(struct bundle *b, const char *dir, struct err *e)
     static const char *const names[] = {"run.json",        "records.jsonl", "traces.jsonl",
                                         "traces.jsonl.gz", "summary.json",  "results.csv",
                                         VARY_FILE};
+    struct folder f = {.lock = -1};
     char path[1200];
+    snprintf(f.dir, sizeof f.dir, "%.1000s", dir);
+    if (trace_parts_any(&f))
+        FAIL(e, ERR_USAGE, "%s is a shard that is not finished; finish it, or merge the whole",
+             dir);
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         snprintf(path, sizeof path, "%s/%s", dir, names[i]);
         if (access(path, F_OK) == 0)

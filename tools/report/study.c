@@ -58,6 +58,7 @@ static int study_open_run(const struct study *s, size_t at, struct err *e)
     TRY(study_describe(r, e));
     const double price = isnan(s->price_kwh) ? r->run.price_kwh : s->price_kwh;
     TRY(stats_summarize(&r->run, price, &r->sum, e));
+    stats_partial(&r->sum, r->partial);
     r->result = mem_zalloc(r->run.records.n, sizeof *r->result);
     r->c = mem_zalloc(r->run.results.n, sizeof *r->c);
     if (!r->result || !r->c)
@@ -161,6 +162,18 @@ const struct result *study_result(const struct study *s, size_t run, const struc
         return NULL;
     *at = r->result[record] - 1;
     return &r->run.results.r[*at];
+}
+
+size_t study_shared(const struct study *s)
+{
+    size_t shared = 0;
+    for (size_t i = 0; i < s->n_question; i++) {
+        bool all = true;
+        for (size_t k = 0; k < s->n && all; k++)
+            all = study_asked(s, k, &s->question[i]);
+        shared += all;
+    }
+    return shared;
 }
 
 /* Joins the texts of a file of questions to the questions. */

@@ -52,15 +52,24 @@ static void count(struct str *out, const char *label, const char *key, size_t v)
     figure(out, label, key, (double)v, s);
 }
 
-/* A line may break after a comma: names of an experiment's runs are long. */
-static void run_name(struct str *out, const char *name)
+/* A number of replies, which imported answers do not tell. */
+static void replies(struct str *out, const char *label, const char *key,
+                    const struct stats_summary *m, size_t v)
 {
-    for (const char *at = name; *at;) {
+    figure_f(out, label, key, m->imported ? (double)NAN : (double)v, 0);
+}
+
+/* A line may break after a comma: names of an experiment's runs are long. */
+void study_run_label(const struct study_run *r, struct str *out)
+{
+    for (const char *at = r->name; *at;) {
         const size_t n = strcspn(at, ","), all = n + (at[n] == ',');
         html_text(out, at, all);
         str_adds(out, at[n] ? "<wbr>" : "");
         at += all;
     }
+    if (*r->partial)
+        str_addf(out, " <span class=\"only\">%s</span>", r->partial);
 }
 
 static void run_head(struct str *out, const struct study *s, size_t at)
@@ -68,7 +77,7 @@ static void run_head(struct str *out, const struct study *s, size_t at)
     str_addf(out, "<tr data-run=\"%zu\"><th scope=\"row\" data-label=\"Run\">", at);
     svg_key(out, at);
     str_addf(out, "<b>%zu</b> ", at + 1);
-    run_name(out, s->run[at].name);
+    study_run_label(&s->run[at], out);
     str_adds(out, "</th>");
 }
 
@@ -102,8 +111,8 @@ static void row_results(struct str *out, const struct study *s, size_t i)
     count(out, "Failed", "failed", m->failed);
     count(out, "Rejected", "rejected", m->rejected);
     count(out, "Not run", "not_run", m->not_run);
-    count(out, "Cut", "cut", m->calls_cut);
-    count(out, "Closed", "closed", m->calls_closed);
+    replies(out, "Cut", "cut", m, m->calls_cut);
+    replies(out, "Closed", "closed", m, m->calls_closed);
     str_adds(out, "</tr>\n");
 }
 
@@ -181,11 +190,18 @@ void study_table_runs(const struct study *s, struct str *out)
                                         "#Alpha of first choices",
                                         "#Same answer in all variants",
                                         NULL};
+    bool partial = false;
+    for (size_t i = 0; i < s->n; i++)
+        partial |= *s->run[i].partial != 0;
     table(s, out, "runs",
           "Results. The denominator is every record asked for: nothing is left out. Unparsed, "
           "failed, rejected and missing ones count as wrong. Cut and closed: replies that met "
           "their token limit.",
           results, row_results, 0);
+    if (partial)
+        str_adds(out, "<p class=\"soft\">A partial run has records that are not run yet. Its "
+                      "interval begins as if all of them were wrong, and ends as if all were "
+                      "right.</p>\n");
     table(s, out, "costs",
           "Cost of a finished question: means, and the median of the seconds. Computed: prompt "
           "tokens not from the cache, thinking and new tokens.",
@@ -394,6 +410,36 @@ void study_table_places(const struct study *s, struct str *out)
     str_adds(out, "</tbody></table></div></details>\n");
 }
 
+/* Does any run have records of a named step? */
+static bool has_steps(const struct study *s)
+{
+    bool named = false;
+    for (size_t i = 0; i < s->n; i++)
+        for (size_t k = 0; k < s->run[i].sum.n_step; k++)
+            named |= strcmp(s->run[i].sum.step[k].name, STATS_NO_STEP) != 0 &&
+                     strcmp(s->run[i].sum.step[k].name, STATS_REJECTED) != 0;
+    return named;
+}
+
+void study_table_steps(const struct study *s, struct str *out)
+{
+    static const char *const names[] = {"Run",       "Step",       "#Records", "#Not run", "#Right",
+                                        "#Accuracy", "#95 % from", "#to",      NULL};
+    if (!has_steps(s))
+        return;
+    fold(out, "steps", "By step of the examination", names);
+    for (size_t i = 0; i < s->n; i++)
+        for (size_t k = 0; k < s->run[i].sum.n_step; k++) {
+            const struct stats_group *g = &s->run[i].sum.step[k];
+            run_head(out, s, i);
+            cell(out, "Step", g->name);
+            count(out, "Records", "step_n", g->rate.n);
+            count(out, "Not run", "step_open", g->unknown);
+            rate_cells(out, &g->rate);
+        }
+    str_adds(out, "</tbody></table></div></details>\n");
+}
+
 void study_table_specialties(const struct study *s, struct str *out)
 {
     static const char *const names[] = {"Run",       "Specialty",  "#Questions", "#Right",
@@ -414,7 +460,7 @@ void study_table_specialties(const struct study *s, struct str *out)
 
 void study_table_bad(const struct study *s, struct str *out)
 {
-    size_t all = 0;
+    size_t all = 0, imported = 0;
     str_adds(
         out,
         "<div class=\"wide\"><table id=\"roles\" class=\"stack\"><caption>Calls by role. Tokens "
@@ -426,6 +472,7 @@ void study_table_bad(const struct study *s, struct str *out)
     for (size_t i = 0; i < s->n; i++) {
         const struct stats_summary *m = &s->run[i].sum;
         all += s->run[i].n_bad;
+        imported += m->imported;
         for (size_t k = 0; k < m->n_role; k++) {
             const struct roles_row *r = &m->role[k];
             const double n = r->calls ? (double)r->calls : 1;
@@ -441,10 +488,15 @@ void study_table_bad(const struct study *s, struct str *out)
         }
     }
     str_adds(out, "</tbody></table></div>\n");
-    if (!all) {
+    if (imported)
+        str_addf(out,
+                 "<p class=\"soft\">Answers of %zu %s were imported: their calls and replies are "
+                 "not known.</p>\n",
+                 imported, imported == 1 ? "run" : "runs");
+    if (!all && imported < s->n)
         str_adds(out, "<p>No reply was cut, closed early or not parsed, and no case failed.</p>\n");
+    if (!all)
         return;
-    }
     str_adds(out,
              "<details><summary>Texts of the first of each run</summary><div class=\"wide\"><table "
              "id=\"bad\" class=\"stack\"><thead><tr><th scope=\"col\">Run</th><th "
@@ -472,29 +524,89 @@ static void setup_value(const json_t *v, struct str *out)
     mem_free(s);
 }
 
-static void setup_row(const struct study *s, const char *part, const char *key, struct str *out)
+/* The members of a part of run.json: "about", a member of the identity, or "" = the identity. */
+static const json_t *setup_part_of(const struct study_run *r, const char *part)
 {
-    bool differs = false;
-    const json_t *first = NULL;
-    for (size_t i = 0; i < s->n; i++) {
-        const json_t *of = s->run[i].identity;
-        of = !strcmp(part, "about") ? s->run[i].about : *part ? json_object_get(of, part) : of;
-        const json_t *v = json_object_get(of, key);
-        first = i ? first : v;
-        differs |= i && !(v == first || (v && first && json_equal(v, first)));
-    }
+    if (!strcmp(part, "about"))
+        return r->about;
+    return *part ? json_object_get(r->identity, part) : r->identity;
+}
+
+static const json_t *setup_get(const struct study *s, size_t run, const char *part, const char *key)
+{
+    return json_object_get(setup_part_of(&s->run[run], part), key);
+}
+
+static bool setup_same(const json_t *a, const json_t *b)
+{
+    return a == b || (a && b && json_equal(a, b));
+}
+
+static void setup_head(const char *part, const char *key, bool differs, struct str *out)
+{
     str_addf(out, "<tr%s><th scope=\"row\">%s%s", differs ? " class=\"differs\"" : "", part,
              *part ? "." : "");
     html_texts(out, key);
     str_adds(out, differs ? " <span class=\"only\">differs</span></th>" : "</th>");
+}
+
+/* "1 to 3, 7": the runs from `first` on that have its value. */
+static void setup_runs(const struct study *s, size_t first, const char *part, const char *key,
+                       struct str *out)
+{
+    const json_t *v = setup_get(s, first, part, key);
+    for (size_t i = first; i < s->n; i++) {
+        size_t end = i;
+        while (end < s->n && setup_same(setup_get(s, end, part, key), v))
+            end++;
+        if (end == i)
+            continue;
+        str_addf(out, "%s%zu", i > first ? ", " : "", i + 1);
+        if (end > i + 1)
+            str_addf(out, end > i + 2 ? " to %zu" : ", %zu", end);
+        i = end;
+    }
+}
+
+/* One row a value, with the runs that have it. */
+static void setup_values(const struct study *s, const char *part, const char *key, bool differs,
+                         struct str *out)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        const json_t *v = setup_get(s, i, part, key);
+        bool seen = false;
+        for (size_t k = 0; k < i && !seen; k++)
+            seen = setup_same(setup_get(s, k, part, key), v);
+        if (seen)
+            continue;
+        setup_head(part, key, differs, out);
+        str_adds(out, "<td>");
+        if (differs)
+            setup_runs(s, i, part, key, out);
+        else
+            str_adds(out, "all");
+        str_adds(out, "</td><td>");
+        setup_value(v, out);
+        str_adds(out, "</td></tr>\n");
+    }
+}
+
+static void setup_row(const struct study *s, const char *part, const char *key, struct str *out)
+{
+    bool differs = false;
+    for (size_t i = 1; i < s->n; i++)
+        differs |= !setup_same(setup_get(s, i, part, key), setup_get(s, 0, part, key));
+    if (s->n > STUDY_FEW) {
+        setup_values(s, part, key, differs, out);
+        return;
+    }
+    setup_head(part, key, differs, out);
     for (size_t i = 0; i < (differs ? s->n : 1); i++) {
-        const json_t *of = s->run[i].identity;
-        of = !strcmp(part, "about") ? s->run[i].about : *part ? json_object_get(of, part) : of;
         if (differs)
             str_adds(out, "<td>");
         else
             str_addf(out, "<td colspan=\"%zu\">", s->n);
-        setup_value(json_object_get(of, key), out);
+        setup_value(setup_get(s, i, part, key), out);
         str_adds(out, "</td>");
     }
     str_adds(out, "</tr>\n");
@@ -504,20 +616,13 @@ static void setup_row(const struct study *s, const char *part, const char *key, 
 static void setup_part(const struct study *s, const char *part, struct str *out)
 {
     for (size_t i = 0; i < s->n; i++) {
-        const json_t *of = s->run[i].identity;
-        of = !strcmp(part, "about") ? s->run[i].about : *part ? json_object_get(of, part) : of;
         const char *key;
         json_t *v;
-        json_object_foreach((json_t *)(uintptr_t)of, key, v)
+        json_object_foreach((json_t *)(uintptr_t)setup_part_of(&s->run[i], part), key, v)
         {
             bool seen = json_is_object(v);
-            for (size_t k = 0; k < i && !seen; k++) {
-                const json_t *was = s->run[k].identity;
-                was = !strcmp(part, "about") ? s->run[k].about
-                      : *part                ? json_object_get(was, part)
-                                             : was;
-                seen = json_object_get(was, key) != NULL;
-            }
+            for (size_t k = 0; k < i && !seen; k++)
+                seen = setup_get(s, k, part, key) != NULL;
             if (!seen)
                 setup_row(s, part, key, out);
         }
@@ -530,9 +635,11 @@ void study_table_setup(const struct study *s, struct str *out)
              "<div class=\"wide\"><table id=\"setup\"><caption>Hashes and settings that decide "
              "results, then facts of the last start. A row with one value holds for all "
              "runs.</caption><thead><tr><th scope=\"col\">Setting</th>");
-    for (size_t i = 0; i < s->n; i++) {
+    if (s->n > STUDY_FEW)
+        str_adds(out, "<th scope=\"col\">Runs</th><th scope=\"col\">Value</th>");
+    for (size_t i = 0; i < s->n && s->n <= STUDY_FEW; i++) {
         str_addf(out, "<th scope=\"col\">%zu ", i + 1);
-        run_name(out, s->run[i].name);
+        study_run_label(&s->run[i], out);
         str_adds(out, "</th>");
     }
     str_adds(out, "</tr></thead><tbody>\n");
