@@ -197,6 +197,30 @@ static void links_of_two_devices_copy_at_the_same_time(void **state)
     near("whole runs ahead", c.step_s, 0.4);
 }
 
+/* The clock adds up a card whose parts are all resident. Part by part gives the same time: a free
+ * all-reduce prevents the shortcut. */
+static void a_card_in_one_go_is_its_parts(void **state)
+{
+    (void)state;
+    struct pipe p;
+    for (int i = 0; i < 16; i++) {
+        pipe_init(&p, 3, PLAN_VRAM);
+        p.part[0].bytes = p.part[p.m.n_part - 1].bytes = 300000000;
+        p.part[0].place = i & 8 ? PLAN_HOST : PLAN_VRAM;
+        p.device[1].vram = 400e9;
+        p.device[2].launch_s = 1e-5;
+        p.device[0].device_ops = 1e13;
+        p.m.ops_per_byte = 4;
+        p.m.kv_bytes_per_token = 2400;
+        p.m.n_micro = i & 1 ? 5 : 1;
+        p.m.steps_overlap = i & 2;
+        const int rows = i & 4 ? 43 : 7;
+        const double flow = pipe_step(&p, rows);
+        p.m.reduce_rate = 1e30;
+        near("part by part", flow, pipe_step(&p, rows));
+    }
+}
+
 static void what_no_pipeline_can_run_is_refused(void **state)
 {
     (void)state;
@@ -575,6 +599,7 @@ int main(void)
         cmocka_unit_test(micro_batches_keep_all_devices_busy),
         cmocka_unit_test(micro_batches_pay_where_arithmetic_is_the_limit),
         cmocka_unit_test(links_of_two_devices_copy_at_the_same_time),
+        cmocka_unit_test(a_card_in_one_go_is_its_parts),
         cmocka_unit_test(what_no_pipeline_can_run_is_refused),
         cmocka_unit_test(plans_of_any_machine_are_sound),
         cmocka_unit_test(the_search_finds_nearly_the_best_cut),

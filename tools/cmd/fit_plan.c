@@ -242,6 +242,13 @@ int fit_advise(const struct fit *f, double now, struct fit_advice out[FIT_ADVICE
 
 /* ---- other types of a shape ------------------------------------------------------------------ */
 
+/* Of several cards, too: no layer is streamed or computed by the CPU. */
+static bool lies_whole(const struct fit *f, const struct plan *p)
+{
+    return plan_is_resident(p) || (f->n_card > 1 && !p->stream_bytes && p->embed == PLAN_HOST &&
+                                   p->host_bytes == weights_part_bytes(&f->of.m.w, PART_EMBED, 0));
+}
+
 static int other_type(const struct fit *f, enum mixture mix, struct fit_type *out, struct err *e)
 {
     struct shape shape;
@@ -254,7 +261,7 @@ static int other_type(const struct fit *f, enum mixture mix, struct fit_type *ou
     out->bytes = weights_bytes(&with.of.m.w);
     if (plan_for(&with, 1, PLAN_LATENCY, &p, &why) == 0) {
         out->fits = true;
-        out->whole = plan_is_resident(&p);
+        out->whole = lies_whole(&with, &p);
         out->one = 1 / p.one.step_s;
         plan_free(&p);
     }
