@@ -111,6 +111,10 @@ done
 awk 'length > 110 { exit 1 }' "$dir/text" || fail "a line about two cards is too wide"
 awk '/^  (resident|latency) +16 / { n++; if ($3 / $4 > 1.05 || $3 / $4 < 0.95) bad = 1 } END { exit bad || n != 1 }' "$dir/text" ||
     fail "two cards, simulated and predicted: $(tail -n 4 "$dir/text")"
+# the cache of a resident batch takes time: the prediction beside the clock is for the same length
+"$MAS" fit --shape llama3-8b --gpu rtx4090,rtx4090 --sequences 64 --simulate "$dir/8b.svg" >"$dir/text" || fail "exit $?"
+awk '/^  (resident|throughput|latency) +64 / { n++; if ($3 / $4 > 1.03 || $3 / $4 < 0.97) bad = 1 } END { exit bad || !n }' "$dir/text" ||
+    fail "a resident batch, simulated and predicted: $(tail -n 4 "$dir/text")"
 grep -q "1: link, up" "$dir/two.svg" || fail "no picture of the second card"
 "$MAS" fit --shape llama3-70b --gpu rtx3090,rtx3090 --peer 56GB/s --sequences 1 | grep -q "card 0 to 1, directly" ||
     fail "a bridge between cards"

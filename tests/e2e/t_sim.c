@@ -368,8 +368,8 @@ static void a_70b_on_several_cards(void **state)
     }
 }
 
-/* The second card is faster: with the rates of each, it takes the whole model. With the rates of one
- * for both, the first does. */
+/* The second card is faster: with the rates of each, it takes the whole model. With the rates of
+ * one for both, the first does. */
 static void each_card_has_its_own_rates(void **state)
 {
     (void)state;

@@ -475,9 +475,14 @@ static void add_cards(const struct fit *f, struct simulate *run)
     run->peer = f->n_card > 1 && f->hop[1].peer ? f->hop[1].rate : 0;
 }
 
+static int predict_again(void *user, struct plan *p, int kv_len, struct err *e)
+{
+    return fit_predict(user, p, kv_len, e);
+}
+
 /* Both modes, or the one asked for; latency for one sequence, unless a number was given; one
  * sequence with a draft. */
-static int simulate(const struct fit *f, const struct plan *p, const bool *ok, struct err *e)
+static int simulate(struct fit *f, const struct plan *p, const bool *ok, struct err *e)
 {
     struct scene s[SCENES];
     struct str report = STR_INIT;
@@ -499,6 +504,8 @@ static int simulate(const struct fit *f, const struct plan *p, const bool *ok, s
                                       .n_warm = 2,
                                       .n_step = 2}};
         add_cards(f, &s[n].run);
+        s[n].predict = predict_again;
+        s[n].user = f;
         /* the simulation takes no time for either */
         s[n].run.rates.step_s = s[n].run.rates.launch_s = 0;
         snprintf(s[n].machine, sizeof s[n].machine,

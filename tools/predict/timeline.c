@@ -41,12 +41,13 @@ static int height_of(const struct timeline *t)
     return HEAD + lanes_of(t) * (LANE + GAP) + AXIS;
 }
 
-static enum kind kind_of(const struct sim_span *s)
+/* Activations, too, may be many bytes; they go up beside weights, or where none are streamed. */
+static enum kind kind_of(const struct simulated *r, const struct sim_span *s)
 {
     if (s->engine == SIM_CPU)
         return HOST;
     if (s->engine != SIM_DEVICE)
-        return s->bytes > 2e5 ? WEIGHTS : OTHER_COPY;
+        return s->engine == SIM_UP && r->plan.stream_bytes && s->bytes > 2e5 ? WEIGHTS : OTHER_COPY;
     return !strcmp(s->name, "matmul")      ? MATMUL
            : !strcmp(s->name, "attention") ? ATTENTION
                                            : OTHER_OP;
@@ -94,9 +95,9 @@ static void lane(struct str *out, const struct timeline *t, int card, enum sim_e
             continue;
         double from = fmax(0, (s->start - r->begin) * scale),
                to = fmin(room, (s->end - r->begin) * scale);
-        struct bar *b = &bar[kind_of(s)];
+        struct bar *b = &bar[kind_of(r, s)];
         if (b->to > b->from && from - b->to > 0.3)
-            bar_write(out, b, y, kind_of(s));
+            bar_write(out, b, y, kind_of(r, s));
         *b = (struct bar){b->to > b->from ? b->from : from, to};
     }
     for (int k = 0; k < KINDS; k++)
@@ -159,7 +160,7 @@ static double timeline_one(const struct timeline *t, double y, struct str *out)
     const int n = lanes_of(t);
     svg_text(out, LEFT, y + 22, "class=\"title\"", t->title);
     svg_text(out, LEFT, y + 40, "class=\"small\"", t->note);
-    svg_text(out, LEFT + room + 10, y + 40, "class=\"small\"", "busy");
+    svg_text(out, LEFT + room + 10, y + 22, "class=\"small\"", "busy");
     for (int k = 0; k < n; k++) /* the CPU's times stand in the first card */
         lane(out, t, k == n - 1 ? 0 : k / SIM_CPU,
              k == n - 1 ? SIM_CPU : (enum sim_engine)(k % SIM_CPU), top + k * (LANE + GAP));
