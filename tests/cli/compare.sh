@@ -122,6 +122,22 @@ for x, c in sure:
     bins.setdefault(min(9, int(x * 10)), []).append(x - c)
 near("ECE", summary["ece"], sum(abs(sum(b)) for b in bins.values()) / len(sure))
 END
+# ---- several runs: one table with a column; options of one run are refused by name
+expect 0 "" "$MAS" export cot-1 direct/ --csv two.csv
+python3 - <<'EOF' || fault "rows of two runs"
+import csv
+rows = list(csv.DictReader(open('two.csv')))
+for run in ('cot-1', 'direct'):
+    own = list(csv.DictReader(open(run + '.csv')))
+    both = [r for r in rows if r['run'] == run]
+    assert len(own) == len(both) > 0 and all(r[k] == o[k] for o, r in zip(own, both) for k in o), run
+EOF
+for one in "--summary x.json" "--wrong x.txt" "--lm-eval x" "--inspect x.json" --orders "--bundle x.tar.gz"; do
+    # shellcheck disable=SC2086
+    expect 64 "${one%% *} is of one run, and 3 are given: cot-1, cot-2, .." "$MAS" export cot-1 cot-2 cot-3 $one
+done
+ls x* 2>/dev/null && fault "an option of one run has written something"
+
 # ---- the size of a study, for programs
 "$MAS" export --power 20 -o json >size.json
 python3 - "$("$MAS" export --power 20)" <<'EOF' || fault "the size of a study: $(cat size.json)"

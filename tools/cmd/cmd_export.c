@@ -1,7 +1,6 @@
 /* mas export: writes the results of a run as CSV or JSON, or compares runs question by question. */
 #include <math.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cli.h"
 #include "clinic.h"
@@ -13,10 +12,14 @@
 #include "mem.h"
 #include "orders.h"
 #include "output.h"
+#include "recorded.h"
 #include "report.h"
 #include "runlist.h"
+#include "review.h"
+#include "runs_csv.h"
 #include "sha256.h"
 #include "sources.h"
+#include "target.h"
 #include "tool_options.h"
 #include "trace.h"
 #include "vary.h"
@@ -29,6 +32,7 @@ struct options {
     const char *lm_eval, *inspect, *data; /* for other programs */
     bool orders;
     const char *baseline;
+    enum target_force force;
     const char *against[MAX_RUNS - 1];
     int n_against;
     bool json;
@@ -49,11 +53,13 @@ enum {
     OPT_BUNDLE,
     OPT_POWER,
     OPT_BASELINE,
+    OPT_FORCE,
     OPT_OUTPUT = 'o'
 };
 
 static const struct argp_option rows[] = {
-    {"csv", OPT_CSV, "FILE", 0, "one row a question; '-' = standard output", 1},
+    {"csv", OPT_CSV, "FILE", 0,
+     "one row a question; of several runs with a column 'run'; '-' = standard output", 1},
     {"summary", OPT_SUMMARY, "FILE", 0, "the statistics as JSON; '-' = standard output", 1},
     {"wrong", OPT_WRONG, "FILE", 0,
      "ids of the finished questions without the right answer, one a line, for mas eval --ids; "
@@ -68,7 +74,8 @@ static const struct argp_option rows[] = {
      "(mas vary): the same answer in all; and accuracy by the place of the key",
      1},
     {"data", OPT_DATA, "FILE", 0,
-     "the questions, for --lm-eval, --inspect and --orders (default: the file that the run names)",
+     "the questions, for --lm-eval, --inspect, --orders and --bundle (default: those of an "
+     "unpacked bundle, or the file that the run names)",
      1},
     {"against", OPT_AGAINST, "DIR", 0,
      "compare with another run on the questions both have finished: a table "
@@ -87,6 +94,7 @@ static const struct argp_option rows[] = {
      "one file for a reviewer: the run, its settings, prompts, schemas, questions and report, with "
      "the hash of each; the model's hash, not the model. mas verify checks it",
      1},
+    {"force", OPT_FORCE, 0, 0, "replace files that this command did not write", 1},
     {"output", OPT_OUTPUT, "FORMAT", 0, "of the tables: text (default) or json", 1},
     {"price-kwh", OPT_PRICE, "USD", 0,
      "price of a kilowatt-hour (default: the run's own, price_kwh of its "
@@ -125,6 +133,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case OPT_INSPECT:
         o->inspect = arg;
+        return 0;
+    case OPT_FORCE:
+        o->force = TARGET_FORCED;
         return 0;
     case OPT_ORDERS:
         o->orders = true;
@@ -177,8 +188,11 @@ static double price(const struct options *o, const struct trace_run *run)
 
 static int write_csv(const struct options *o, const struct trace_run *run, struct err *e)
 {
+    const char *dir[MAX_RUNS] = {o->dir};
     struct str s = STR_INIT;
-    int rc = report_csv(run, &s, e);
+    for (int i = 0; i < o->n_against; i++)
+        dir[i + 1] = o->against[i];
+    int rc = o->n_against ? runs_csv(dir, (size_t)o->n_against + 1, &s, e) : report_csv(run, &s, e);
     if (rc == 0)
         rc = output_file(o->csv, &s, e);
     str_free(&s);
@@ -203,20 +217,26 @@ done:
 static int write_bundle(const struct options *o, struct err *e)
 {
     struct bundle b = {.n = 0};
-    struct str packed = STR_INIT;
+    struct str packed = STR_INIT, data = STR_INIT;
     char hash[65];
-    bool has_data = false;
+    struct collect_notes notes = {.has_data = false};
     int rc;
-    TRY_DONE(collect_run(o->dir, NULL, &b, &has_data, e));
+    if (o->data)
+        TRY_DONE(sources_data(o->data, &data, e));
+    TRY_DONE(collect_run(o->dir, o->data ? data.s : NULL, &b, &notes, e));
     TRY_DONE(bundle_pack(&b, &packed, e));
     TRY_DONE(sha256_hex(packed.s, packed.len, hash, e));
     TRY_DONE(output_file(o->bundle, &packed, e));
-    if (!has_data)
+    if (!notes.has_data)
         fprintf(stderr, "the questions are not in the bundle: the file that the run names is not "
-                        "here, or it has changed\n");
+                        "here, or it has changed; give it with --data FILE\n");
+    if (notes.renewed)
+        fprintf(stderr, "the run did not end: the figures in the bundle are computed anew from its "
+                        "trace\n");
     fprintf(stderr, "%s: %zu files, sha256 %s\n", o->bundle, b.n, hash);
 done:
     bundle_free(&b);
+    str_free(&data);
     str_free(&packed);
     return rc;
 }
@@ -337,14 +357,6 @@ done:
     return rc;
 }
 
-/* Are both names of one file that exists, or the same name? */
-static bool same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    return !strcmp(a, b) || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
-                             x.st_ino == y.st_ino && S_ISREG(x.st_mode));
-}
-
 /* Is path a file that holds the run in dir? */
 static int check_output(const char *path, const char *dir, struct err *e)
 {
@@ -354,30 +366,48 @@ static int check_output(const char *path, const char *dir, struct err *e)
     char file[1100];
     for (size_t i = 0; path && i < sizeof own / sizeof own[0]; i++) {
         snprintf(file, sizeof file, "%s/%s", dir, own[i]);
-        if (same_file(path, file))
+        if (viewfile_same(path, file))
             FAIL(e, ERR_USAGE, "%s is %s of the run itself and would be lost; name another file",
                  path, own[i]);
     }
     return 0;
 }
 
+/* The file of questions that the run in dir names, and the one of an unpacked bundle. */
+static int check_questions(const struct options *o, const struct target *t, size_t n,
+                           const char *dir, struct err *e)
+{
+    struct recorded r = {.n_set = 0};
+    struct err unread; /* a folder that cannot be read is named later */
+    char packed[1200];
+    if (recorded_open(dir, &r, &unread) < 0)
+        return 0;
+    const char *const input[] = {json_string_value(json_object_get(r.about, "data")), o->data,
+                                 review_file(dir, REVIEW_QUESTIONS, packed) ? packed : NULL};
+    const int rc = target_check(t, n, input, 3, TARGET_FORCED, e);
+    recorded_close(&r);
+    return rc;
+}
+
 static int check_outputs(const struct options *o, struct err *e)
 {
-    if (o->csv && o->summary && same_file(o->csv, o->summary))
-        FAIL(e, ERR_USAGE, "--csv and --summary both name %s; name two files", o->csv);
+    const struct target t[] = {{"--csv", o->csv, VIEWFILE_TABLE},
+                               {"--summary", o->summary, VIEWFILE_SUMMARY},
+                               {"--wrong", o->wrong, VIEWFILE_IDS},
+                               {"--inspect", o->inspect, VIEWFILE_INSPECT},
+                               {"--bundle", o->bundle, VIEWFILE_BUNDLE}};
+    const size_t n_t = sizeof t / sizeof t[0];
     for (int i = 0; i <= o->n_against; i++) {
         const char *dir = i ? o->against[i - 1] : o->dir;
-        TRY(check_output(o->csv, dir, e));
-        TRY(check_output(o->summary, dir, e));
-        TRY(check_output(o->bundle, dir, e));
-        TRY(check_output(o->wrong, dir, e));
-        TRY(check_output(o->inspect, dir, e));
+        for (size_t k = 0; k < n_t; k++)
+            TRY(check_output(t[k].path, dir, e));
+        TRY(check_questions(o, t, n_t, dir, e));
     }
     const size_t n = o->bundle ? strlen(o->bundle) : 0;
     if (n >= 8 && !strcmp(o->bundle + n - 8, ".tar.zst"))
         FAIL(e, ERR_USAGE, "%s: this program packs with gzip, not zstd; name it .tar.gz",
              o->bundle);
-    return 0;
+    return target_check(t, n_t, &o->data, 1, o->force, e);
 }
 
 /* Are the questions of the run needed? */
@@ -404,6 +434,24 @@ static int export_grid(const struct options *o, struct err *e)
         FAIL(e, ERR_USAGE, "%s is an experiment; --%s needs one of its runs: mas export %s/CELL",
              o->dir, o->wrong ? "wrong" : "against", o->dir);
     return grid_export(&g, e);
+}
+
+/* The options of one run. */
+static int refuse_several(const struct options *o, struct err *e)
+{
+    const char *of_one = o->summary   ? "summary"
+                         : o->wrong   ? "wrong"
+                         : o->lm_eval ? "lm-eval"
+                         : o->inspect ? "inspect"
+                         : o->orders  ? "orders"
+                         : o->bundle  ? "bundle"
+                                      : NULL;
+    if (of_one && o->n_against)
+        FAIL(e, ERR_USAGE,
+             "--%s is of one run, and %d are given: %s, %s%s; give one. -o json has the figures of "
+             "all, --csv their rows",
+             of_one, o->n_against + 1, o->dir, o->against[0], o->n_against > 1 ? ", .." : "");
+    return 0;
 }
 
 static int plan(const struct options *o, struct err *e)
@@ -470,10 +518,12 @@ static int export(const struct options *o, struct err *e)
         FAIL(e, ERR_USAGE, "--power plans a study and reads no folder; leave %s away", o->dir);
     if (!o->dir)
         FAIL(e, ERR_USAGE, "no folder of a run; mas eval prints its name");
+    TRY_DONE(refuse_several(o, e));
     TRY_DONE(check_outputs(o, e));
-    if (o->data && !needs_data(o))
+    if (o->data && !needs_data(o) && !o->bundle)
         TRY_DONE(err_set(e, ERR_USAGE,
-                         "--data is for --lm-eval, --inspect and --orders; give one of them"));
+                         "--data is for --lm-eval, --inspect, --orders and --bundle; give one of "
+                         "them"));
     if (gridfile_is(o->dir))
         return export_grid(o, e);
     TRY_DONE(load(o->dir, &l, e));
@@ -529,7 +579,7 @@ static int run(int argc, char **argv)
                                      NULL,
                                      NULL,
                                      NULL};
-    struct options o = {.own = {.price_kwh = NAN}};
+    struct options o = {.own = {.price_kwh = NAN}, .force = TARGET_ASKS};
     struct err e = {0};
     int done = cli_parse(&argp, argc, argv, &o);
     if (done >= 0)

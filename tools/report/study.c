@@ -8,6 +8,7 @@
 
 #include "jdoc.h"
 #include "mem.h"
+#include "review.h"
 #include "vary.h"
 
 #define STUDY_DRAWS 10000 /* of the bootstrap, as in mas export */
@@ -263,8 +264,11 @@ static int study_find_data(struct study *s, struct err *e)
     for (size_t i = 0; i < s->n; i++) {
         const char *path = study_setting(&s->run[i], "data");
         const json_t *of = json_object_get(s->run[i].about, "data");
+        char packed[REVIEW_PATH];
         bool known = false;
         path = json_is_string(of) ? json_string_value(of) : path;
+        if (review_file(s->run[i].dir, REVIEW_QUESTIONS, packed))
+            path = packed;
         for (size_t k = 0; k < i; k++)
             known |= s->data[k].n && study_same_data(&s->run[k], &s->run[i]);
         if (known || !*path || !strcmp(path, "-") || access(path, R_OK) != 0)
