@@ -119,22 +119,26 @@ static int answer_triage(const json_t *doc, const struct catalog *cat, struct an
     return 0;
 }
 
-/* k different ids: selected (k). */
+/* A list of k ids. A repeated id keeps its first place and is counted in *twice. Servers that do
+ * not know uniqueItems repeat ids. selected: room for k. */
 static int answer_selected(const json_t *doc, const char *key, const struct catalog *cat, int k,
-                           int *selected, struct err *e)
+                           int *selected, int *n, int *twice, struct err *e)
 {
     json_t *list = NULL;
+    *n = *twice = 0;
     TRY(jdoc_array(doc, key, (size_t)k, (size_t)k, &list, e));
     for (int i = 0; i < k; i++) {
         const char *id = json_string_value(json_array_get(list, (size_t)i));
-        int at = 0;
+        int at = 0, j = 0;
         if (!id)
             FAIL(e, ERR_DATA, "item %d of '%s' is not a string", i + 1, key);
         TRY(answer_specialty(id, cat, &at, e));
-        for (int j = 0; j < i; j++)
-            if (selected[j] == at)
-                FAIL(e, ERR_DATA, "'%s' is selected twice", id);
-        selected[i] = at;
+        while (j < *n && selected[j] != at)
+            j++;
+        if (j < *n)
+            ++*twice;
+        else
+            selected[(*n)++] = at;
     }
     return 0;
 }
@@ -193,8 +197,8 @@ int answer_plan(const char *s, size_t n, size_t own, const struct catalog *cat, 
     TRY_DONE(answer_triage(d.said, cat, &p, e));
     if (full)
         TRY_DONE(answer_scores(d.said, cat, a, &p, e));
-    TRY_DONE(answer_selected(d.said, "selected_specialties", cat, k, p.selected, e));
-    p.n_selected = k;
+    TRY_DONE(answer_selected(d.said, "selected_specialties", cat, k, p.selected, &p.n_selected,
+                             &p.selected_twice, e));
     TRY_DONE(answer_prose(&d, "rationale", a, &p.rationale, e));
     TRY_DONE(jdoc_only(d.said, full ? full_keys : compact_keys, e));
     *out = p;
@@ -340,12 +344,13 @@ int answer_selection(const char *s, size_t n, size_t own, const struct catalog *
                      struct arena *a, struct answer_selection *out, struct err *e)
 {
     static const char *const keys[] = {"rationale", "specialties", NULL};
-    struct answer_selection r = {.n_selected = k};
+    struct answer_selection r = {.n_selected = 0};
     struct answer_doc d = {.said = NULL};
     int rc;
     TRY_DONE(answer_load(s, n, own, &d, e));
     TRY_DONE(answer_prose(&d, "rationale", a, &r.rationale, e));
-    TRY_DONE(answer_selected(d.said, "specialties", cat, k, r.selected, e));
+    TRY_DONE(answer_selected(d.said, "specialties", cat, k, r.selected, &r.n_selected,
+                             &r.selected_twice, e));
     TRY_DONE(jdoc_only(d.said, keys, e));
     *out = r;
 done:

@@ -35,8 +35,8 @@ struct answer_score { /* the planner's rating of one specialty, all in 0..1 */
 
 struct answer_plan { /* PlannerResult */
     int triage;      /* catalogue index of a generalist; -1 = the selection has no triage */
-    /* catalogue indices, in the planner's order, no repeats */
-    int selected[CATALOG_MAX], n_selected;
+    /* catalogue indices, in the planner's order, without the repeats */
+    int selected[CATALOG_MAX], n_selected, selected_twice;
     struct answer_score score[CATALOG_MAX]; /* by catalogue index; selection "full" only */
     int scored_twice;          /* repeats in the scored list; the same number of ids has no score */
     double log_p[CATALOG_MAX]; /* natural log, selection "logit" only */
@@ -70,7 +70,8 @@ struct answer_decision { /* FinalDecision */
 
 struct answer_selection { /* {rationale, specialties} */
     const char *rationale;
-    int selected[CATALOG_MAX], n_selected; /* catalogue indices, in the order given, no repeats */
+    /* catalogue indices, in the order given, without the repeats */
+    int selected[CATALOG_MAX], n_selected, selected_twice;
 };
 
 struct answer_label { /* a text, then one of a few words: {comment, vote} and the like */
@@ -92,7 +93,7 @@ int answer_decision(const char *s, size_t n, size_t own, int n_options, struct a
 int answer_reasoned(const char *s, size_t n, size_t own, int n_options, struct arena *a,
                     struct answer_decision *out, struct err *e);
 
-/* {rationale, specialties}: k different ids of the catalogue. */
+/* {rationale, specialties}: k ids of the catalogue. */
 int answer_selection(const char *s, size_t n, size_t own, const struct catalog *cat, int k,
                      struct arena *a, struct answer_selection *out, struct err *e);
 /* {text_key, label_key}: a text, then one of the labels (NULL-terminated). */

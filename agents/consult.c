@@ -75,7 +75,7 @@ int consult_open(const struct strategy_env *env, const struct medqa_question *q,
     c->env = env;
     c->q = q;
     c->predicted = -1;
-    c->agreement = (double)NAN;
+    c->agreement = c->agreement_class = (double)NAN;
     c->joules = (double)NAN;
     c->warnings = (struct str)STR_INIT;
     for (int i = 0; i < q->n_options; i++)
@@ -333,6 +333,23 @@ bool consult_letter_p(const struct consult *c, const struct consult_call *k,
 void consult_take_p(struct consult *c, const struct consult_call *k)
 {
     c->has_p = consult_letter_p(c, k, c->p_option);
+}
+
+int consult_choices(struct consult *c, int n, struct err *e)
+{
+    char *s = arena_alloc(&c->arena, (size_t)n + 1, 1);
+    if (!s)
+        return NOMEM(e, (size_t)n + 1, "choices");
+    memset(s, '-', (size_t)n);
+    s[n] = 0;
+    c->choices = s;
+    return 0;
+}
+
+void consult_choose(struct consult *c, int i, int letter)
+{
+    if (letter >= 0 && letter < c->q->n_options)
+        c->choices[i] = (char)('A' + c->shown[letter]);
 }
 
 void consult_answer(struct consult *c, int letter, const char *text)

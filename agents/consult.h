@@ -71,8 +71,14 @@ struct consult {
     /* catalogue indices of the specialties that were asked for a report; NULL = none is asked by
      * this strategy */
     const int *selected;
-    int n_selected, n_reports;      /* reports: those that could be used */
-    double agreement;               /* among the reports; NaN = not measured */
+    int n_selected, n_reports; /* reports: those that could be used */
+    /* among the reports: pairs with the same text of the first diagnosis, and pairs with the same
+     * class (synonyms.h); NaN = not measured */
+    double agreement, agreement_class;
+    const char *synonyms; /* hash of the table of these classes; NULL = none was used */
+    /* Choices of speakers who have not read each other, in order of asking. 'A'..: the option in
+     * the file's order; 'Y', 'N': a vote on a report; '-': none. NULL = nobody is asked for one. */
+    char *choices;
     double p_option[MEDQA_OPTIONS]; /* by original option, sums to 1; only if has_p */
     bool has_p;
     /* by original option: log-probability of its letter after the prompt; only if has_lp */
@@ -139,6 +145,11 @@ bool consult_letter_p(const struct consult *c, const struct consult_call *k,
                       double p[MEDQA_OPTIONS]);
 /* Takes these probabilities of the call as those of the case, if there are any. */
 void consult_take_p(struct consult *c, const struct consult_call *k);
+
+/* Sets choices to n times '-'. ERR_NOMEM. */
+int consult_choices(struct consult *c, int n, struct err *e);
+/* Choice i is the option with this letter as shown to the model; letter < 0: none. */
+void consult_choose(struct consult *c, int i, int letter);
 
 /* Ends a consult. letter: as shown to the model; it is mapped back to the question's own order. */
 void consult_answer(struct consult *c, int letter, const char *text);

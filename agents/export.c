@@ -5,6 +5,8 @@
 
 #include "jdoc.h"
 #include "mem.h"
+#include "review.h"
+#include "vary.h"
 
 /* ---- documents ------------------------------------------------------------------------------- */
 
@@ -83,15 +85,19 @@ static void export_task(const char *path, char out[128])
         snprintf(out, 128, "questions");
 }
 
-static int export_questions(struct export_run *x, const char *data, struct err *e)
+static int export_questions(struct export_run *x, const char *dir, const char *data, struct err *e)
 {
+    char packed[REVIEW_PATH];
     const char *path = data ? data : export_string(export_about(x, "data"), "");
     const char *form = export_string(export_config(x, "data_format"), NULL);
     export_task(path, x->task);
+    if (!data && review_file(dir, REVIEW_QUESTIONS, packed))
+        path = packed;
     int rc = medqa_read_as(path, form, &x->data, e);
     if (rc < 0 && !data)
         return err_wrap(e, rc, "the questions of the run");
     TRY(rc);
+    TRY(vary_recorded(dir, json_object_get(x->doc, "identity"), &x->data, e));
     TRY(medqa_ids_open(&x->data, &x->ids, e));
     for (size_t i = 0; i < x->run.records.n; i++) {
         const struct records_row *row = &x->run.records.r[i];
@@ -151,7 +157,7 @@ int export_open(const char *dir, const char *data, struct export_run *out, struc
     TRY_DONE(replay_open(dir, &x.replay, e));
     TRY_DONE(jdoc_load(x.run.json.s, x.run.json.len, &x.doc, e));
     export_describe(&x);
-    TRY_DONE(export_questions(&x, data, e));
+    TRY_DONE(export_questions(&x, dir, data, e));
     TRY_DONE(export_index(&x, e));
     if (!x.n_samples)
         TRY_DONE(err_set(e, ERR_DATA, "%s has no finished question", dir));

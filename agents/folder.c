@@ -1,14 +1,17 @@
 #include "folder.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "outfile.h"
+#include "vary.h"
 #include "zio.h"
 
 void folder_path(const struct folder *f, const char *name, char out[1100])
@@ -40,6 +43,66 @@ int folder_save(const struct folder *f, const char *name, const void *data, size
     char path[1100];
     folder_path(f, name, path);
     return outfile_save(path, data, n, e);
+}
+
+/* Writes and syncs a new file; -1 with errno. */
+static int folder_put(const char *path, const void *data, size_t n)
+{
+    const char *p = data;
+    const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    int why = 0;
+    if (fd < 0)
+        return -1;
+    while (n && !why) {
+        const ssize_t k = write(fd, p, n);
+        if (k < 0 && errno == EINTR)
+            continue;
+        if (k <= 0) {
+            why = k ? errno : ENOSPC;
+            break;
+        }
+        p += k;
+        n -= (size_t)k;
+    }
+    if (!why && fsync(fd) != 0)
+        why = errno;
+    if (close(fd) != 0 && !why)
+        why = errno;
+    if (why)
+        unlink(path);
+    errno = why;
+    return why ? -1 : 0;
+}
+
+/* A file system without hard links: the name comes first, the content after it. */
+static bool folder_no_links(int why)
+{
+    return why == EPERM || why == EOPNOTSUPP || why == ENOSYS || why == EMLINK;
+}
+
+int folder_publish(const struct folder *f, const char *name, const void *data, size_t n, bool *made,
+                   struct err *e)
+{
+    char path[1100], temp[1200];
+    uint64_t number = 0;
+    struct stat st;
+    folder_path(f, name, path);
+    if (getrandom(&number, sizeof number, 0) != sizeof number)
+        FAIL(e, ERR_IO, "no random number for a name: %s", strerror(errno));
+    snprintf(temp, sizeof temp, "%s.%016llx.part", path, (unsigned long long)number);
+    if (folder_put(temp, data, n) != 0)
+        FAIL(e, ERR_CREATE, "cannot write %s: %s", temp, strerror(errno));
+    int failed = link(temp, path) != 0 ? errno : 0;
+    /* the reply to a link that NFS has done can be lost, and its repetition fails */
+    if (failed == EEXIST && stat(temp, &st) == 0 && st.st_nlink == 2)
+        failed = 0;
+    unlink(temp);
+    if (folder_no_links(failed))
+        failed = folder_put(path, data, n) != 0 ? errno : 0;
+    if (failed && failed != EEXIST)
+        FAIL(e, ERR_CREATE, "cannot create %s: %s", path, strerror(failed));
+    *made = !failed;
+    return *made ? folder_sync(f, e) : 0;
 }
 
 int folder_make(struct folder *f, const char *dir, struct err *e)
@@ -93,14 +156,37 @@ void folder_free_name(const struct folder *f, const char *stem, char out[64])
         snprintf(out, 64, "%s.%d", stem, i);
 }
 
+/* Moves the parts of a trace (trace_parts.h) into the subfolder. *any: there were some. */
+static int folder_move_parts(const struct folder *f, const char *sub, bool *any, struct err *e)
+{
+    char from[1100], to[1400];
+    DIR *d = opendir(f->dir);
+    int rc = 0;
+    if (!d)
+        FAIL(e, ERR_IO, "cannot read the folder %s: %s", f->dir, strerror(errno));
+    for (const struct dirent *i = readdir(d); i && rc == 0; i = readdir(d)) {
+        if (strncmp(i->d_name, "traces-", 7) != 0)
+            continue;
+        *any = true;
+        folder_path(f, i->d_name, from);
+        snprintf(to, sizeof to, "%s/%s/%s", f->dir, sub ? sub : "", i->d_name);
+        if (sub && rename(from, to) != 0)
+            rc = err_set(e, ERR_IO, "cannot move %s: %s", from, strerror(errno));
+    }
+    closedir(d);
+    return rc;
+}
+
 int folder_set_aside(const struct folder *f, struct str *notes, struct err *e)
 {
     static const char *const names[] = {"run.json",     "traces.jsonl", "traces.jsonl.gz",
-                                        "summary.json", "results.csv",  "records.jsonl"};
+                                        "summary.json", "results.csv",  "records.jsonl",
+                                        VARY_FILE};
     char sub[64], from[1100], to[1200];
     bool any = false;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
         any |= folder_has(f, names[i]);
+    TRY(folder_move_parts(f, NULL, &any, e));
     if (!any)
         return 0;
     for (int i = 1;; i++) {
@@ -117,6 +203,7 @@ int folder_set_aside(const struct folder *f, struct str *notes, struct err *e)
         if (rename(from, to) != 0 && errno != ENOENT)
             FAIL(e, ERR_IO, "cannot move %s: %s", from, strerror(errno));
     }
+    TRY(folder_move_parts(f, sub, &any, e));
     str_addf(notes, "the former results are in %s/%s\n", f->dir, sub);
     return folder_sync(f, e);
 }

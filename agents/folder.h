@@ -29,6 +29,10 @@ int folder_sync(const struct folder *f, struct err *e);
 /* Writes a whole file in place of the former one. ERR_CREATE, ERR_IO. */
 int folder_save(const struct folder *f, const char *name, const void *data, size_t n,
                 struct err *e);
+/* Makes a file with this content unless the name is taken, in one step: of several processes, also
+ * of several hosts, one makes it. *made: it was us. ERR_CREATE, ERR_IO. */
+int folder_publish(const struct folder *f, const char *name, const void *data, size_t n, bool *made,
+                   struct err *e);
 /* The next free name of the form stem or stem.N. */
 void folder_free_name(const struct folder *f, const char *stem, char out[64]);
 /* Moves the files of a former run into the first free old-N and notes that. ERR_CREATE, ERR_IO. */

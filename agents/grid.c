@@ -61,17 +61,29 @@ bool grid_given(const struct config *base)
 static int grid_factor_check(const struct config *base, const struct grid_factor *f, struct err *e)
 {
     struct config c = {.n = 0};
+    struct str *is = mem_zalloc((size_t)f->n, sizeof *is);
     int rc;
-    TRY(config_copy(base, &c, e));
+    if (!is)
+        return NOMEM(e, (size_t)f->n * sizeof *is, "values of a factor");
+    TRY_DONE(config_copy(base, &c, e));
     for (int i = 0; i < f->n; i++) {
-        for (int k = 0; k < i; k++)
-            if (!strcmp(f->value[i], f->value[k]))
-                TRY_DONE(err_set(e, ERR_CONFIG, "%s: %s.%s%s has the value '%.80s' twice",
-                                 f->origin, GRID_GROUP, grid_factor_key, f->key, f->value[i]));
+        is[i] = (struct str)STR_INIT;
         TRY_DONE(config_assign(&c, f->key, f->value[i], f->origin, e));
+        config_value(&c, f->key, &is[i]); /* 0.7, 0.70 and 7e-1 are one value */
+        TRY_DONE(str_ok(&is[i], "a value", e));
+        for (int k = 0; k < i; k++)
+            if (!strcmp(is[i].s, is[k].s))
+                TRY_DONE(err_set(e, ERR_CONFIG, "%s: %s.%s%s has the value '%.80s' twice%s%.80s%s",
+                                 f->origin, GRID_GROUP, grid_factor_key, f->key, f->value[k],
+                                 strcmp(f->value[i], f->value[k]) ? ": '" : "",
+                                 strcmp(f->value[i], f->value[k]) ? f->value[i] : "",
+                                 strcmp(f->value[i], f->value[k]) ? "' is the same" : ""));
     }
-    rc = 0;
 done:
+    for (int i = 0; i < f->n; i++)
+        if (is[i].s)
+            str_free(&is[i]);
+    mem_free(is);
     config_free(&c);
     return rc;
 }

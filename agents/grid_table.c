@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gridcell.h"
 #include "trace.h"
 
 /* ---- figures --------------------------------------------------------------------------------- */
@@ -18,6 +19,9 @@ static int grid_table_cell(struct grid_table *t, const char *dir, double price,
     struct err unread;
     int rc = 0;
     snprintf(path, sizeof path, "%.960s/%s", dir, c->of->name);
+    rc = gridcell_check(dir, t->file, (size_t)(c->of - t->file->cell), &unread);
+    if (rc < 0)
+        return rc == ERR_NOMEM ? err_set(e, rc, "%s", unread.msg) : 0;
     if (trace_read(path, &run, &unread) < 0)
         return unread.code == ERR_NOMEM ? err_set(e, ERR_NOMEM, "%s", unread.msg) : 0;
     TRY_DONE(stats_summarize(&run, isnan(price) ? run.price_kwh : price, &s, e));
@@ -53,6 +57,25 @@ static int grid_table_compare(struct grid_table *t, struct err *e)
     for (size_t i = 0; i < t->n_whole; i++)
         t->report[i].paired = t->compared.paired[i];
     return 0;
+}
+
+int grid_table_baseline(struct grid_table *t, const char *name, struct err *e)
+{
+    size_t at = 0;
+    while (at < t->n_whole && strcmp(t->report[at].name, name) != 0)
+        at++;
+    if (at == t->n_whole || t->too_many)
+        FAIL(e, ERR_USAGE, "cell %s is no baseline: %s", name,
+             t->too_many ? "the cells have too many records to be compared at once"
+                         : "its questions are not all finished; run mas eval again");
+    const struct report_run first = t->report[at];
+    const struct trace_run *run = t->all[at];
+    memmove(t->report + 1, t->report, at * sizeof *t->report);
+    memmove(t->all + 1, t->all, at * sizeof *t->all);
+    t->report[0] = first;
+    t->all[0] = run;
+    stats_compared_free(&t->compared);
+    return grid_table_compare(t, e);
 }
 
 static bool grid_table_is_seed(const struct grid_table *t, size_t key)
@@ -276,10 +299,8 @@ void grid_table_text(const struct grid_table *t, struct str *out)
 
 static void grid_table_member(struct str *out, const char *key, double v)
 {
-    if (isfinite(v))
-        str_addf(out, ", \"%s\": %.10g", key, v);
-    else
-        str_addf(out, ", \"%s\": null", key);
+    str_addf(out, ", \"%s\": ", key);
+    str_add_number(out, v, 10);
 }
 
 /* "values": {"strategy": "cot", ..}; NULL for a value that is not read. */

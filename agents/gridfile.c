@@ -191,7 +191,7 @@ int gridfile_adopt(struct grid *g, const struct gridfile *past, struct str *note
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-static void gridfile_text(struct str *out, const char *key, const char *s)
+static void gridfile_member(struct str *out, const char *key, const char *s)
 {
     str_addf(out, "\"%s\": ", key);
     str_add_json(out, s, strlen(s));
@@ -201,11 +201,11 @@ static void gridfile_put_cell(const struct grid *g, const struct grid_cell *c, s
 {
     bool first = true;
     str_adds(out, "{");
-    gridfile_text(out, "name", c->name);
+    gridfile_member(out, "name", c->name);
     str_adds(out, ", ");
-    gridfile_text(out, "state", grid_state_name(c->state));
+    gridfile_member(out, "state", grid_state_name(c->state));
     str_adds(out, ", ");
-    gridfile_text(out, "why", c->why);
+    gridfile_member(out, "why", c->why);
     str_addf(out, ", \"done\": %zu, \"total\": %zu, \"correct\": %zu, \"values\": {", c->done,
              c->total, c->correct);
     for (int i = 0; i < g->n_factor; i++, first = false) {
@@ -243,7 +243,7 @@ static void gridfile_put_factors(const struct grid *g, struct str *out)
     str_adds(out, ",\n\"factors\": [");
     for (int i = 0; i < g->n_factor; i++) {
         str_adds(out, i ? ",\n {" : "{");
-        gridfile_text(out, "key", g->factor[i].key);
+        gridfile_member(out, "key", g->factor[i].key);
         str_adds(out, ", \"values\": [");
         for (int v = 0; v < g->factor[i].n; v++) {
             str_adds(out, v ? ", " : "");
@@ -254,41 +254,47 @@ static void gridfile_put_factors(const struct grid *g, struct str *out)
     str_adds(out, "]");
 }
 
+int gridfile_text(const struct grid *g, const struct gridfile_about *about,
+                  const struct gridfile *past, struct str *out, struct err *e)
+{
+    int n = 0;
+    str_addf(out, "{\"format\": %d,\n", GRIDFILE_FORMAT);
+    gridfile_member(out, "name", g->options.name);
+    str_adds(out, ", ");
+    gridfile_member(out, "version", about->version);
+    str_adds(out, ",\n\"data\": {");
+    gridfile_member(out, "path", about->data_path);
+    str_adds(out, ", ");
+    gridfile_member(out, "sha256", about->data_sha256);
+    str_addf(out, ", \"asked\": %zu, \"subset\": %s}, \"shuffle\": %s", about->asked,
+             *about->subset ? about->subset : "null", about->shuffle ? "true" : "false");
+    gridfile_put_factors(g, out);
+    str_addf(out, ",\n\"points\": %zu, \"left_out\": %zu, \"merged\": %zu,\n\"cells\": [",
+             g->points, g->left_out, g->points - g->left_out - g->n);
+    for (size_t i = 0; i < g->n; i++) {
+        str_adds(out, i ? ",\n " : "");
+        gridfile_put_cell(g, &g->cell[i], out);
+    }
+    str_adds(out, "],\n\"removed\": [");
+    for (size_t i = 0; past && i < past->n; i++) {
+        if (gridfile_has_hash(g, past->cell[i].hash))
+            continue;
+        str_adds(out, n++ ? ",\n " : "");
+        TRY(gridfile_put_removed(&past->cell[i], out, e));
+    }
+    str_adds(out, "]}\n");
+    return str_ok(out, GRIDFILE_NAME, e);
+}
+
 int gridfile_write(const char *dir, const struct grid *g, const struct gridfile_about *about,
                    const struct gridfile *past, struct err *e)
 {
     struct folder f = {.lock = -1};
     struct str out = STR_INIT;
-    int rc = 0, n = 0;
     snprintf(f.dir, sizeof f.dir, "%s", dir);
-    str_addf(&out, "{\"format\": %d,\n", GRIDFILE_FORMAT);
-    gridfile_text(&out, "name", g->options.name);
-    str_adds(&out, ", ");
-    gridfile_text(&out, "version", about->version);
-    str_adds(&out, ",\n\"data\": {");
-    gridfile_text(&out, "path", about->data_path);
-    str_adds(&out, ", ");
-    gridfile_text(&out, "sha256", about->data_sha256);
-    str_addf(&out, ", \"asked\": %zu, \"subset\": %s}, \"shuffle\": %s", about->asked,
-             *about->subset ? about->subset : "null", about->shuffle ? "true" : "false");
-    gridfile_put_factors(g, &out);
-    str_addf(&out, ",\n\"points\": %zu, \"left_out\": %zu, \"merged\": %zu,\n\"cells\": [",
-             g->points, g->left_out, g->points - g->left_out - g->n);
-    for (size_t i = 0; i < g->n; i++) {
-        str_adds(&out, i ? ",\n " : "");
-        gridfile_put_cell(g, &g->cell[i], &out);
-    }
-    str_adds(&out, "],\n\"removed\": [");
-    for (size_t i = 0; past && i < past->n; i++) {
-        if (gridfile_has_hash(g, past->cell[i].hash))
-            continue;
-        str_adds(&out, n++ ? ",\n " : "");
-        TRY_DONE(gridfile_put_removed(&past->cell[i], &out, e));
-    }
-    str_adds(&out, "]}\n");
-    TRY_DONE(str_ok(&out, GRIDFILE_NAME, e));
-    rc = folder_save(&f, GRIDFILE_NAME, out.s, out.len, e);
-done:
+    int rc = gridfile_text(g, about, past, &out, e);
+    if (rc == 0)
+        rc = folder_save(&f, GRIDFILE_NAME, out.s, out.len, e);
     str_free(&out);
     return rc;
 }

@@ -50,7 +50,10 @@ struct gridfile_about {
     size_t asked;       /* records */
     bool shuffle;
 };
-/* Writes the file. past NULL = there was none; its cells that g lacks are written as removed. */
+/* Appends or writes the file. past NULL = there was none; its cells that g lacks are written as
+ * removed. */
+int gridfile_text(const struct grid *g, const struct gridfile_about *about,
+                  const struct gridfile *past, struct str *out, struct err *e);
 int gridfile_write(const char *dir, const struct grid *g, const struct gridfile_about *about,
                    const struct gridfile *past, struct err *e);
 

@@ -29,7 +29,12 @@ void identity_json(const struct strategy_env *env, const char *data_sha256, stru
         str_addf(out, ", \"match_tokens\": \"%s\"", env->budget->sha256);
     if (env->subset)
         str_addf(out, ", \"subset\": %s", env->subset);
-    str_addf(out, ", \"shuffle\": %s}", env->shuffle ? "true" : "false");
+    if (env->variants)
+        str_addf(out, ", \"variants\": %s", env->variants);
+    str_addf(out, ", \"shuffle\": %s", env->shuffle ? "true" : "false");
+    if (env->shard) /* the last member: merge.c takes it off */
+        str_addf(out, ", \"shard\": %s", env->shard);
+    str_addc(out, '}');
 }
 
 void identity_about(const struct strategy_env *env, const char *version, const char *data_path,

@@ -130,6 +130,24 @@ static void import_highest(const struct import_item *it, struct import_answer *a
     }
 }
 
+/* Probabilities beside a prediction. */
+static int import_probabilities(const struct medqa_question *q, const struct import_item *it,
+                                struct import_answer *a, struct err *e)
+{
+    double sum = 0;
+    if (it->n_p && it->n_p != q->n_options)
+        FAIL(e, ERR_DATA, "%d probabilities for a question with %d options", it->n_p, q->n_options);
+    for (int i = 0; i < it->n_p; i++)
+        sum += it->p[i];
+    if (it->n_p && !(fabs(sum - 1) <= 1e-3))
+        FAIL(e, ERR_DATA, "the probabilities of the options have the sum %.6g, expected 1", sum);
+    a->has_p = it->n_p > 0;
+    memcpy(a->p, it->p, sizeof a->p);
+    a->has_lp = it->n_lp > 0;
+    memcpy(a->lp, it->lp, sizeof a->lp);
+    return 0;
+}
+
 static int import_read_answer(const struct medqa_question *q, const struct import_item *it,
                               struct import_answer *a, struct err *e)
 {
@@ -137,10 +155,11 @@ static int import_read_answer(const struct medqa_question *q, const struct impor
     if (it->n_lp && it->n_lp != q->n_options)
         FAIL(e, ERR_DATA, "%d log-likelihoods for a question with %d options", it->n_lp,
              q->n_options);
-    if (it->n_lp) {
+    if (it->n_lp && !it->predicted) {
         import_highest(it, a);
         return 0;
     }
+    TRY(import_probabilities(q, it, a, e));
     a->predicted = import_option(q, it->predicted);
     if (a->predicted < 0 && it->number)
         FAIL(e, ERR_DATA,
@@ -181,7 +200,10 @@ static int import_one(void *user, const struct import_item *it, int64_t line, st
     TRY(import_filter(r, it, &other, e));
     if (other)
         return 0;
+    if (it->status && (!strcmp(it->status, "rejected") || !strcmp(it->status, "not run")))
+        return 0; /* a row without a prediction */
     TRY(import_question(r, it, &at, &again, e));
+    again |= it->status && !strcmp(it->status, "duplicate");
     const struct medqa_question *q = &r->data->question[at];
     struct import_answer a;
     TRY(import_check_key(r, q, it, e));
@@ -269,12 +291,33 @@ static void import_write_lp(const struct import_answer *a, int n, struct str *ou
     double sum = 0, top = a->lp[a->predicted];
     for (int i = 0; i < n; i++)
         sum += exp(a->lp[i] - top);
-    str_addf(out, ", \"p\": %.17g, \"p_option\": [", 1 / sum);
-    for (int i = 0; i < n; i++)
-        str_addf(out, "%s%.17g", i ? ", " : "", exp(a->lp[i] - top) / sum);
+    str_adds(out, ", \"p\": ");
+    str_add_number(out, 1 / sum, 17);
+    str_adds(out, ", \"p_option\": [");
+    for (int i = 0; i < n; i++) {
+        str_adds(out, i ? ", " : "");
+        str_add_number(out, exp(a->lp[i] - top) / sum, 17);
+    }
     str_adds(out, "], \"option_lp\": [");
+    for (int i = 0; i < n; i++) {
+        str_adds(out, i ? ", " : "");
+        str_add_number(out, a->lp[i], 17);
+    }
+    str_addc(out, ']');
+}
+
+/* Probabilities that the file gives, and log-probabilities beside them. */
+static void import_write_p(const struct import_answer *a, int n, struct str *out)
+{
+    str_adds(out, ", \"p\": ");
+    if (a->predicted < 0)
+        str_adds(out, "null");
+    else
+        str_addf(out, "%.17g", a->p[a->predicted]);
     for (int i = 0; i < n; i++)
-        str_addf(out, "%s%.17g", i ? ", " : "", a->lp[i]);
+        str_addf(out, i ? ", %.17g" : ", \"p_option\": [%.17g", a->p[i]);
+    for (int i = 0; i < n && a->has_lp; i++)
+        str_addf(out, i ? ", %.17g" : "], \"option_lp\": [%.17g", a->lp[i]);
     str_addc(out, ']');
 }
 
@@ -292,7 +335,9 @@ static void import_case(const struct medqa_question *q, const struct import_answ
     str_addf(out, ", \"correct\": %s, \"answer\": \"\"", correct ? "true" : "false");
     import_text(out, "why", a->why, strlen(a->why));
     import_text(out, "step", q->step, strlen(q->step));
-    if (a->has_lp)
+    if (a->has_p)
+        import_write_p(a, q->n_options, out);
+    else if (a->has_lp && a->predicted >= 0)
         import_write_lp(a, q->n_options, out);
     else
         str_adds(out, ", \"p\": null");

@@ -6,7 +6,11 @@
  * The content decides the form (DATASETS.md):
  * - items: a JSON array or JSON Lines of {id, pred, gold, prompt_tokens}
  * - lm-eval: samples_*.jsonl of lm-evaluation-harness, of multiple choice or of texts
- * - csv: a line of names, then rows; results.csv of this program is such a file
+ * - csv: a line of names, then rows. The columns p_A, p_B, .. are the options' probabilities, and
+ *   lp_A, lp_B, .. their log-probabilities
+ *
+ * results.csv of this program is such a CSV. Its rows of duplicates, of rejected records and of
+ * questions that were not run are no predictions.
  *
  * The question of a prediction, by the first rule that applies:
  * 1. doc, a record of a question file: the question with the same content.
@@ -32,6 +36,8 @@ struct import_answer { /* of one question */
     int64_t prompt_tokens; /* -1 = not known */
     bool has_lp;
     double lp[MEDQA_OPTIONS]; /* (n_options) log-probabilities of the options */
+    bool has_p;
+    double p[MEDQA_OPTIONS]; /* (n_options) probabilities of the options, sum 1 */
 };
 
 struct import {

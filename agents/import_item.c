@@ -20,6 +20,8 @@ struct item_walk {
     void *user;
     const char *form;
     struct medqa_reading reading; /* of docs */
+    int64_t line;                 /* of the item before; 0 = none */
+    size_t in_line;               /* items of that line */
 };
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
@@ -84,7 +86,7 @@ static int item_replies(const json_t *list, struct import_item *it, struct err *
 {
     const json_t *first = json_array_get(list, 0);
     size_t n = json_array_size(list);
-    it->predicted = "";
+    it->predicted = json_is_array(first) ? NULL : ""; /* NULL: the highest likelihood decides */
     if (json_is_string(first)) {
         if (n != 1)
             FAIL(e, ERR_DATA,
@@ -220,6 +222,10 @@ static int item_json(void *user, const char *s, size_t n, int64_t line, const ch
 {
     struct item_walk *w = user;
     int rc = why ? err_set(e, ERR_DATA, "%s", why) : item_one(w, s, n, line, e);
+    w->in_line = line == w->line ? w->in_line + 1 : 1;
+    w->line = line;
+    if (rc == ERR_DATA && w->in_line > 1)
+        err_wrap(e, rc, "item %zu", w->in_line);
     return rc == ERR_DATA ? err_wrap(e, rc, "%s:%lld", w->name, (long long)line) : rc;
 }
 
@@ -250,15 +256,68 @@ static int item_cell(const struct medqa_csv *c, int column, struct str *buf, con
     return 0;
 }
 
-static int item_row(const struct item_walk *w, const struct medqa_csv *c, const int column[4],
-                    struct str buf[4], struct err *e)
+/* The columns of a table. */
+struct item_columns {
+    int id, predicted, gold, tokens, status; /* -1 = none */
+    int p[MEDQA_OPTIONS], lp[MEDQA_OPTIONS]; /* "p_A", "lp_A" and those after it */
+};
+
+static struct item_columns item_columns(const struct medqa_csv *head)
+{
+    static const char *const own[] = {"trace_id", NULL}, *const status[] = {"status", NULL};
+    struct item_columns c = {.id = item_column(head, ids),
+                             .predicted = item_column(head, predictions),
+                             .gold = item_column(head, golds),
+                             .tokens = item_column(head, tokens),
+                             .status = item_column(head, own) < 0 ? -1 : item_column(head, status)};
+    for (int i = 0; i < MEDQA_OPTIONS; i++) {
+        char p[8], lp[8];
+        const char *const p_names[] = {p, NULL}, *const lp_names[] = {lp, NULL};
+        snprintf(p, sizeof p, "p_%c", 'A' + i);
+        snprintf(lp, sizeof lp, "lp_%c", 'A' + i);
+        c.p[i] = item_column(head, p_names);
+        c.lp[i] = item_column(head, lp_names);
+    }
+    return c;
+}
+
+/* The numbers of the columns in [lo, hi], up to the first empty cell: *n of them. */
+static int item_numbers(const struct medqa_csv *c, const int *column, const char *what, double lo,
+                        double hi, double *out, int *n, struct err *e)
+{
+    struct str buf = STR_INIT;
+    const char *s = NULL;
+    int rc = 0, last = 0;
+    for (int i = 0; i < MEDQA_OPTIONS; i++) {
+        TRY_DONE(item_cell(c, column[i], &buf, &s, e));
+        if (!s)
+            continue;
+        if (last < i)
+            TRY_DONE(err_set(e, ERR_DATA, "%s_%c is empty, %s_%c is not", what, 'A' + last, what,
+                             'A' + i));
+        if (!str_to_f64(s, lo, hi, &out[i]))
+            TRY_DONE(err_set(e, ERR_DATA, "%s_%c is '%.20s', expected a number from %g to %g", what,
+                             'A' + i, s, lo, hi));
+        last = i + 1;
+    }
+    *n = last;
+done:
+    str_free(&buf);
+    return rc;
+}
+
+static int item_row(const struct item_walk *w, const struct medqa_csv *c,
+                    const struct item_columns *column, struct str buf[5], struct err *e)
 {
     struct import_item it = {.gold_number = -1, .prompt_tokens = -1};
     const char *count = NULL;
-    TRY(item_cell(c, column[0], &buf[0], &it.id, e));
-    TRY(item_cell(c, column[1], &buf[1], &it.predicted, e));
-    TRY(item_cell(c, column[2], &buf[2], &it.gold, e));
-    TRY(item_cell(c, column[3], &buf[3], &count, e));
+    TRY(item_cell(c, column->id, &buf[0], &it.id, e));
+    TRY(item_cell(c, column->predicted, &buf[1], &it.predicted, e));
+    TRY(item_cell(c, column->gold, &buf[2], &it.gold, e));
+    TRY(item_cell(c, column->tokens, &buf[3], &count, e));
+    TRY(item_cell(c, column->status, &buf[4], &it.status, e));
+    TRY(item_numbers(c, column->p, "p", 0, 1, it.p, &it.n_p, e));
+    TRY(item_numbers(c, column->lp, "lp", -1e300, 0, it.lp, &it.n_lp, e));
     if (count && !str_to_i64(count, 0, (int64_t)1 << 40, &it.prompt_tokens))
         FAIL(e, ERR_DATA, "prompt_tokens is '%.20s', expected a whole number", count);
     it.predicted = it.predicted ? it.predicted : "";
@@ -268,20 +327,19 @@ static int item_row(const struct item_walk *w, const struct medqa_csv *c, const 
 static int item_csv(struct item_walk *w, const char *text, size_t n, struct err *e)
 {
     struct medqa_csv c = {.s = text, .n = n, .line = 1};
-    struct str buf[4] = {STR_INIT, STR_INIT, STR_INIT, STR_INIT};
+    struct str buf[5] = {STR_INIT, STR_INIT, STR_INIT, STR_INIT, STR_INIT};
     int rc, more;
     if (n >= 3 && !memcmp(text, "\xef\xbb\xbf", 3))
         c.at = 3;
     TRY_DONE(medqa_csv_next(&c, e));
-    const int column[4] = {item_column(&c, ids), item_column(&c, predictions),
-                           item_column(&c, golds), item_column(&c, tokens)};
-    if (rc == 0 || column[0] < 0 || column[1] < 0)
+    const struct item_columns column = item_columns(&c);
+    if (rc == 0 || column.id < 0 || column.predicted < 0)
         TRY_DONE(err_set(e, ERR_DATA,
                          "no predictions: expected JSON, or CSV whose first line names the columns "
                          "id and predicted"));
     w->form = "csv";
     while ((more = medqa_csv_next(&c, e)) > 0) {
-        rc = item_row(w, &c, column, buf, e);
+        rc = item_row(w, &c, &column, buf, e);
         if (rc == ERR_DATA)
             err_wrap(e, rc, "line %lld", (long long)c.row_line);
         TRY_DONE(rc);
@@ -290,7 +348,7 @@ static int item_csv(struct item_walk *w, const char *text, size_t n, struct err 
 done:
     if (rc == ERR_DATA)
         err_wrap(e, rc, "%s", w->name);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < 5; i++)
         str_free(&buf[i]);
     medqa_csv_free(&c);
     return rc;
@@ -302,6 +360,7 @@ int import_items(const char *text, size_t n, const char *name, import_take *take
     struct item_walk w = {
         .name = name, .take = take, .user = user, .reading = {.base = {.from = 0}}};
     size_t at = 0;
+    TRY(medqa_file_encoding(text, n, name, e));
     while (at < n && (strchr(" \t\r\n\xef\xbb\xbf", text[at]) && text[at]))
         at++;
     bool json = at < n && (text[at] == '[' || text[at] == '{');

@@ -6,7 +6,7 @@
 
 struct import_item {
     const char *id;        /* NULL = none */
-    const char *predicted; /* "" = none */
+    const char *predicted; /* "" = none; NULL = the highest of lp */
     const char *gold;      /* the key; NULL = not given */
     bool number;           /* predicted is a number of JSON */
     int gold_number;       /* counts from 0; -1 = not given */
@@ -15,6 +15,9 @@ struct import_item {
     int64_t prompt_tokens; /* -1 = not given */
     int n_lp;              /* log-probabilities; 0 = none */
     double lp[MEDQA_OPTIONS];
+    int n_p; /* probabilities; 0 = none */
+    double p[MEDQA_OPTIONS];
+    const char *status; /* of results.csv; NULL = none */
 };
 
 /* Takes one item; texts are valid during the call only. */

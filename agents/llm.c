@@ -30,7 +30,8 @@ const char *llm_can_text(unsigned can, char buf[160])
                  {LLM_CAN_LOGPROBS, "reports log-probabilities"},
                  {LLM_CAN_PREFIX, "goes on from a given beginning"},
                  {LLM_CAN_RAW, "takes a raw prompt"},
-                 {LLM_CAN_CHOICE, "weighs letters"}};
+                 {LLM_CAN_CHOICE, "weighs letters"},
+                 {LLM_CAN_PROMPT, "scores its prompt"}};
     size_t n = 0;
     buf[0] = 0;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
@@ -41,12 +42,15 @@ const char *llm_can_text(unsigned can, char buf[160])
 
 unsigned llm_call_needs(const struct llm_call *c)
 {
-    return (c->max_tokens <= 0 ? LLM_CAN_SCORE : 0u) | (c->schema ? LLM_CAN_SCHEMA : 0u) |
+    const unsigned score = c->score_prompt ? LLM_CAN_PROMPT : LLM_CAN_SCORE;
+    return (c->max_tokens <= 0 ? score : 0u) | (c->schema ? LLM_CAN_SCHEMA : 0u) |
            (c->reply_prefix ? LLM_CAN_PREFIX : 0u) | (c->raw ? LLM_CAN_RAW : 0u);
 }
 
 static int llm_check_raw(const struct llm_call *c, struct err *e)
 {
+    if (c->score_prompt && (c->max_tokens > 0 || c->n_options))
+        FAIL(e, ERR_BUG, "a prompt to score with %s", c->n_options ? "options" : "a reply");
     if (c->raw && (c->system_len || c->reply_prefix || c->max_think))
         FAIL(e, ERR_BUG, "a raw prompt with %s",
              c->system_len     ? "a system text"
@@ -64,8 +68,11 @@ void llm_call_clear(struct llm_call *c)
     c->reply = c->think = (struct str)STR_INIT;
     mem_free(c->option_lp);
     mem_free(c->option_tokens);
+    mem_free(c->token);
     c->option_lp = NULL;
     c->option_tokens = NULL;
+    c->token = NULL;
+    c->n_token = 0;
     c->has_choice = false;
     c->thought = LLM_THOUGHT_NONE;
     c->n_think = 0;

@@ -53,6 +53,11 @@ struct llm_text {
     size_t n;
 };
 
+struct llm_token { /* of a prompt that is scored */
+    double lp; /* natural log of its probability after the tokens before it; NaN = it has none */
+    bool top;  /* no other token was more probable there */
+};
+
 struct llm_call {
     /* in */
     /* with seed: names the random stream. Derived from (question id, role, index), so that a
@@ -78,6 +83,8 @@ struct llm_call {
     int top_k;
     const struct llm_text *options; /* scoring only */
     int n_options;
+    /* The tokens of the prompt itself are wanted. Then max_tokens is 0 and there are no options. */
+    bool score_prompt;
     /* Name of a member of the reply that is one of the letters 'A', 'B', .. under its schema. The
      * probabilities of the n_choice letters (at most LLM_CHOICE_MOST) are wanted at their place.
      * NULL = not wanted. */
@@ -90,7 +97,7 @@ struct llm_call {
      * must not use the llm. A cancelled call may have passed on a beginning. NULL = none. */
     void (*on_text)(struct llm_call *c, const char *text, size_t n, bool thinking);
     void *user_data;
-    /* out; reply, think and option_lp belong to the call until llm_call_clear */
+    /* out; reply, think, token and option_lp belong to the call until llm_call_clear */
     struct str reply; /* without the thinking */
     struct str think; /* the thinking, without the texts that open and close it */
     enum llm_thought thought;
@@ -103,8 +110,10 @@ struct llm_call {
      * further tokens. */
     double choice_lp[LLM_CHOICE_MOST];
     bool has_choice;
-    double *option_lp;  /* (n_options) natural log, sum over the option's tokens */
-    int *option_tokens; /* (n_options) */
+    double *option_lp;       /* (n_options) natural log, sum over the option's tokens */
+    int *option_tokens;      /* (n_options) */
+    struct llm_token *token; /* (n_token) of the prompt, in order; only with score_prompt */
+    int n_token;
     enum llm_finish finish;
     struct err err;
     int n_prompt, n_cached, n_new;
@@ -132,7 +141,8 @@ enum llm_can {
     LLM_CAN_PREFIX = 16,  /* the reply continues a given beginning */
     LLM_CAN_RAW = 32,     /* prompts without a chat template */
     LLM_CAN_CHOICE = 64,  /* probabilities of the letters at their place: choice */
-    LLM_CAN_ALL = 127,
+    LLM_CAN_PROMPT = 128, /* log-probability of the tokens of a prompt: score_prompt */
+    LLM_CAN_ALL = 255,
 };
 /* "scores options, obeys a schema": the capabilities of the set, as part of a sentence. */
 const char *llm_can_text(unsigned can, char buf[160]);
@@ -145,8 +155,10 @@ struct llm_info {         /* for the trace header */
     char name[128];       /* the model's own name, "" = it has none */
     char model[512];
     char model_sha256[65];
-    char backend[64], device[128];
-    char pci[16]; /* bus id of the GPU that computes; "" = none, or not in this machine */
+    char backend[64], device[8 * 140]; /* device: of several GPUs all */
+    /* bus id of the GPU that computes, of several with a comma between two; "" = none, or not in
+     * this machine */
+    char pci[8 * 17];
     char host_layers
         [4096]; /* "0-3,7": feed-forward parts that the CPU computes beside a device; "" = none */
     char placement[200]; /* places of the weights; "" = unknown to the provider */
@@ -220,9 +232,9 @@ void llm_placement(struct llm *l, struct str *out);
 struct engine;
 int llm_local_open(struct engine *en, bool own, struct llm **out, struct err *e);
 
-/* llm_script.c: fn writes the reply of a call, and finish, option_lp, think, thought (closed if fn
- * leaves it), and own_len of a closed reply. llm_next calls it in an order shuffled by seed, so
- * that completions arrive as unordered as in reality. */
+/* llm_script.c: fn writes the reply of a call, and finish, option_lp, token, think, thought (closed
+ * if fn leaves it), and own_len of a closed reply. llm_next calls it in an order shuffled by seed,
+ * so that completions arrive as unordered as in reality. */
 typedef void (*llm_script_fn)(struct llm_call *c, void *user);
 int llm_script_open(llm_script_fn fn, void *user, uint64_t seed, struct llm **out, struct err *e);
 /* A scripted llm has every capability until this call sets others. */

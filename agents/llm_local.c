@@ -67,6 +67,8 @@ static void local_call_free(struct local_call *lc)
     mem_free(lc->cont_len);
     mem_free(lc->r.out);
     mem_free(lc->r.out_lp);
+    mem_free(lc->r.prompt_lp);
+    mem_free(lc->r.prompt_top);
     mem_free(lc);
 }
 
@@ -208,6 +210,30 @@ static int local_options(struct llm_local *l, struct local_call *lc, struct err 
     return 0;
 }
 
+/* The prompt itself is scored, and the most probable token at each place is known. */
+static int local_prompt(struct llm_local *l, struct local_call *lc, struct err *e)
+{
+    struct llm_call *c = lc->call;
+    TRY(local_render(l, c, &lc->prompt, e));
+    const size_t n = lc->prompt.n;
+    lc->r.prompt_lp = mem_zalloc(n, sizeof *lc->r.prompt_lp);
+    lc->r.prompt_top = mem_zalloc(n, sizeof *lc->r.prompt_top);
+    c->token = mem_zalloc(n, sizeof *c->token);
+    if (!lc->r.prompt_lp || !lc->r.prompt_top || !c->token)
+        return NOMEM(e, n * sizeof *c->token, "a prompt to score");
+    lc->r.n_top = 1;
+    lc->r.prompt_lp_from = 1;
+    return 0;
+}
+
+static void local_tokens(const struct request *r, struct llm_call *c)
+{
+    c->n_token = r->n_prompt;
+    for (int i = 0; i < r->n_prompt; i++)
+        c->token[i] = (struct llm_token){.lp = (double)r->prompt_lp[i],
+                                         .top = r->prompt_top[i].id == r->prompt[i]};
+}
+
 /* A key with its colon cannot occur within a string of JSON, whose quotes are escaped. */
 static int local_choice(struct local_call *lc, struct err *e)
 {
@@ -237,7 +263,10 @@ static int local_fill(struct llm_local *l, struct local_call *lc, struct err *e)
                              .user = lc};
     if (c->max_think)
         TRY(local_think(l, lc, e));
-    TRY(c->max_tokens > 0 ? local_render(l, c, &lc->prompt, e) : local_options(l, lc, e));
+    if (c->score_prompt)
+        TRY(local_prompt(l, lc, e));
+    else
+        TRY(c->max_tokens > 0 ? local_render(l, c, &lc->prompt, e) : local_options(l, lc, e));
     lc->r.prompt = lc->prompt.id;
     lc->r.n_prompt = (int)lc->prompt.n;
     if (c->max_tokens <= 0)
@@ -266,6 +295,7 @@ static int local_check(struct llm *llm, const struct llm_call *c, struct err *e)
     copy.reply = copy.think = (struct str)STR_INIT;
     copy.option_lp = NULL;
     copy.option_tokens = NULL;
+    copy.token = NULL;
     lc->call = &copy;
     int rc = local_fill(l, lc, e);
     if (rc == 0)
@@ -392,6 +422,8 @@ static struct llm_call *local_take(struct llm_local *l, struct local_call *lc)
     c->n_drafted = r->n_drafted;
     c->n_accepted = r->n_accepted;
     c->has_choice = r->choice.made;
+    if (c->score_prompt && r->finish != FINISH_ERROR && r->finish != FINISH_CANCEL)
+        local_tokens(r, c);
     c->seconds = (double)(r->t_done_ns - r->t_submit_ns) / 1e9;
     c->first_seconds = r->t_first_ns ? (double)(r->t_first_ns - r->t_submit_ns) / 1e9 : NAN;
     double sum = 0;

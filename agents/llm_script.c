@@ -110,6 +110,15 @@ static int script_submit(struct llm *l, struct llm_call *c, struct err *e)
             c->option_tokens[i] = script_tokens(c->options[i].n);
         }
     }
+    if (c->score_prompt) {
+        c->token = mem_zalloc((size_t)prompt, sizeof *c->token);
+        if (!c->token) {
+            llm_call_clear(c);
+            return NOMEM(e, (size_t)prompt * sizeof *c->token, "scores");
+        }
+        for (c->n_token = 0; c->n_token < prompt; c->n_token++)
+            c->token[c->n_token].lp = (double)NAN;
+    }
     s->waiting[s->n++] = c;
     return 0;
 }

@@ -106,7 +106,7 @@ static int manifest_sessions(struct str *notes, const struct trace_options *o, c
     TRY_DONE(jdoc_get(was, "about", JSON_OBJECT, &about, e));
     TRY_DONE(jdoc_int(was, "starts", 1, INT64_MAX - 1, &starts, e));
     TRY_DONE(jdoc_string(was, "began", &began, e));
-    TRY_DONE(trace_differences(about, o->about, &n, &diff, e));
+    TRY_DONE(trace_differences(about, o->about, o->defaults, &n, &diff, e));
     str_add(out, before.s, before.n);
     if (n) {
         str_addf(notes, "continued with: %s\n", diff.s);
@@ -125,16 +125,25 @@ static int manifest_head(struct manifest *m, const struct folder *f, const struc
 {
     struct str records = STR_INIT;
     char sha256[65];
-    size_t asked = o->asked && o->asked < o->data->n_records ? o->asked : o->data->n_records;
+    size_t asked = o->asked;
     int rc;
-    records_write(o->data, &records);
+    if (o->given) {
+        str_adds(&records, o->given->records);
+    } else {
+        records_write(o->data, &records);
+        if (!asked || asked > o->data->n_records)
+            asked = o->data->n_records;
+    }
     TRY_DONE(str_ok(&records, "records.jsonl", e));
     TRY_DONE(sha256_hex(records.s, records.len, sha256, e));
     str_clear(&m->head);
     str_addf(&m->head, "{\"format\": %d,\n\"identity\": ", TRACE_FORMAT);
     str_add(&m->head, identity, n);
     str_addf(&m->head, ",\n\"asked\": %zu,\n\"data\": ", asked);
-    records_describe(o->data, sha256, &m->head);
+    if (o->given)
+        str_adds(&m->head, o->given->describe);
+    else
+        records_describe(o->data, sha256, &m->head);
     str_addf(&m->head, ",\n\"sessions\": [%s],\n\"figures\": ", sessions->s);
     TRY_DONE(str_ok(&m->head, "run.json", e));
     TRY_DONE(folder_save(f, "records.jsonl", records.s, records.len, e));
@@ -150,7 +159,7 @@ static int manifest_same(const struct folder *f, const struct trace_options *o, 
     json_t *was = NULL;
     int rc, n = 0;
     TRY_DONE(jdoc_get(doc, "identity", JSON_OBJECT, &was, e));
-    TRY_DONE(trace_differences(was, o->identity, &n, &diff, e));
+    TRY_DONE(trace_differences(was, o->identity, o->defaults, &n, &diff, e));
     if (n)
         rc = err_set(e, ERR_CONFIG,
                      "%s holds another run: %s; choose another --out, or start again by "
@@ -176,7 +185,9 @@ int manifest_continue(struct manifest *m, const struct folder *f, struct str *no
         rc = manifest_format(doc, f->dir, e);
     if (!rc)
         rc = manifest_same(f, o, doc, e);
-    if (!rc)
+    if (!rc && o->given)
+        str_adds(&sessions, o->given->sessions);
+    else if (!rc)
         rc = manifest_sessions(notes, o, doc, &text, &sessions, e);
     if (!rc)
         rc = manifest_raw_member(text.s, text.len, "identity", &identity, e);
@@ -198,7 +209,10 @@ int manifest_begin(struct manifest *m, const struct folder *f, const struct trac
 {
     struct str sessions = STR_INIT;
     int rc;
-    manifest_session(&sessions, 1, NULL, o->about);
+    if (o->given)
+        str_adds(&sessions, o->given->sessions);
+    else
+        manifest_session(&sessions, 1, NULL, o->about);
     TRY_DONE(str_ok(&sessions, "run.json", e));
     TRY_DONE(manifest_head(m, f, o, o->identity, strlen(o->identity), &sessions, e));
 done:

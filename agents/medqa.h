@@ -43,6 +43,9 @@
  * of the file has 0 or less, and from 1 if one has 4. If both or neither occurs, records with such
  * a number are rejected, unless the caller names medmcqa-from-0 or medmcqa-from-1.
  *
+ * A text "of" of 16 hex digits is the id of the question that the record is a variant of. Any other
+ * value of that key is not read.
+ *
  * The group of a record is meta_info, subject_name, subject or medical_task. It must be a text of 1
  * to 63 bytes without control characters; otherwise it is unknown.
  *
@@ -74,6 +77,7 @@ struct medqa_question {
     int n_options;    /* 0 = an open question */
     int key;          /* index of the right option; -1 = not known */
     const char *step; /* the group: "step1", "step2&3", "Anatomy", ..; "" = not known */
+    const char *of;   /* id of the question that this is a variant of (vary.h); NULL = none */
 };
 
 enum medqa_kind {

@@ -30,7 +30,8 @@
     X(CONTEXT, "context")                                                                          \
     X(FINAL_DECISION, "final_decision")                                                            \
     X(MEDICAL_TASK, "medical_task")                                                                \
-    X(IMAGES, "images")
+    X(IMAGES, "images")                                                                            \
+    X(OF, "of")
 
 enum medqa_field_index {
 #define X(name, text) FIELD_##name,

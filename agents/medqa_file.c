@@ -279,7 +279,7 @@ done:
 /* ---- the whole file -------------------------------------------------------------------------- */
 
 /* JSON begins with an ASCII character, so a byte order mark or the first NUL tells the encoding. */
-static int file_encoding(const char *s, size_t n, const char *name, struct err *e)
+int medqa_file_encoding(const char *s, size_t n, const char *name, struct err *e)
 {
     const unsigned char *b = (const unsigned char *)s;
     const char *what = NULL;
@@ -305,7 +305,7 @@ int medqa_file_walk(const char *text, size_t n, const char *name, medqa_file_tak
 {
     struct file_walk w = {.name = name, .take = take, .user = user};
     int64_t line = 1;
-    TRY(file_encoding(text, n, name, e));
+    TRY(medqa_file_encoding(text, n, name, e));
     size_t at = file_space(text, 0, n, &line);
     char first = at < n ? text[at] : 0;
     if (first == '[')

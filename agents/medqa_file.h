@@ -24,6 +24,8 @@
 typedef int medqa_file_take(void *user, const char *s, size_t n, int64_t line, const char *why,
                             struct err *e);
 
+/* ERR_DATA when the text is UTF-16 or UTF-32: names the encoding and how to convert it. */
+int medqa_file_encoding(const char *s, size_t n, const char *name, struct err *e);
 /* Passes all records in their order. name: of the file, for messages, and for the subject of rows
  * without names ("anatomy_test.csv" is anatomy). ERR_DATA when the container is broken or the text
  * is UTF-16 or UTF-32, or the error of take. */

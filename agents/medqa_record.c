@@ -77,6 +77,19 @@ static int record_group(const struct medqa_fields *r, int group, struct medqa_qu
     return 0;
 }
 
+/* The origin of a variant. A value that is no id is not known; it rejects nothing. */
+static int record_origin(const struct medqa_fields *r, struct medqa_question *q, struct err *e)
+{
+    const struct medqa_field *f = &r->f[FIELD_OF];
+    if (f->twice || f->n != 18 || f->s[0] != '"' || f->s[17] != '"')
+        return 0;
+    for (int i = 1; i < 17; i++)
+        if (!strchr("0123456789abcdef", f->s[i]))
+            return 0;
+    q->of = arena_strndup(r->arena, f->s + 1, 16);
+    return q->of ? 0 : NOMEM(e, 17, "an id");
+}
+
 static const struct medqa_form *record_form(const struct medqa_fields *r)
 {
     int i = 0;
@@ -93,6 +106,7 @@ int medqa_record_read(struct medqa_reading *rd, struct arena *arena, const char 
     const struct medqa_form *row = rd->form ? rd->form : record_form(&r);
     TRY(row->read(&r, q, e));
     *form = row;
+    TRY(record_origin(&r, q, e));
     return record_group(&r, row->group, q, e);
 }
 

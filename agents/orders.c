@@ -1,12 +1,15 @@
 #include "orders.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "report_part.h"
 #include "sha256.h"
 
 struct orders_one { /* a question of the run */
-    char group[65]; /* hash of its text and of its options in sorted order */
+    /* the id of its origin; without one, a hash of its text and of its options in sorted order */
+    char group[65];
     size_t question;
     const struct result *r; /* NULL = not run yet */
 };
@@ -25,6 +28,10 @@ static int orders_group(const struct medqa_question *q, char out[65], struct err
 {
     const char *sorted[MEDQA_OPTIONS];
     struct str s = STR_INIT;
+    if (q->of) {
+        snprintf(out, 65, "%.16s", q->of);
+        return 0;
+    }
     memcpy(sorted, q->option, sizeof sorted);
     qsort(sorted, (size_t)q->n_options, sizeof *sorted, orders_text);
     str_add(&s, q->text, strlen(q->text) + 1);
@@ -138,10 +145,10 @@ static void orders_rate(const char *name, const struct stats_rate *r, struct str
 
 void orders_table(const struct orders *o, struct str *out)
 {
-    str_adds(out, "questions in several orders of their options\n\n");
+    str_adds(out, "questions in several variants: orders of the options, or wordings\n\n");
     orders_rate("  same answer     ", &o->same, out);
     orders_rate("  right in all    ", &o->right, out);
-    str_addf(out, "  left out        %zu groups not finished, %zu questions in one order only\n",
+    str_addf(out, "  left out        %zu groups not finished, %zu questions in one variant only\n",
              o->unfinished, o->alone);
     str_adds(out, "\nby the place at which the key was shown\n\n");
     for (int i = 0; i < MEDQA_OPTIONS; i++) {
@@ -154,4 +161,31 @@ void orders_table(const struct orders *o, struct str *out)
     }
     if (o->not_shown)
         str_addf(out, "  %zu questions without a recorded order are left out\n", o->not_shown);
+}
+
+static void orders_json_rate(const char *key, const struct stats_rate *r, struct str *out)
+{
+    str_addf(out, "\"%s\": ", key);
+    report_json_rate(out, r);
+}
+
+void orders_json(const struct orders *o, struct str *out)
+{
+    const char *comma = "";
+    str_addc(out, '{');
+    orders_json_rate("same_answer", &o->same, out);
+    str_adds(out, ",\n ");
+    orders_json_rate("right_in_all", &o->right, out);
+    str_addf(out,
+             ",\n \"unfinished\": %zu, \"alone\": %zu, \"without_order\": %zu,\n \"places\": {",
+             o->unfinished, o->alone, o->not_shown);
+    for (int i = 0; i < MEDQA_OPTIONS; i++) {
+        if (!o->at[i].n && !o->chosen[i])
+            continue;
+        str_addf(out, "%s\n  \"%c\": {", comma, 'A' + i);
+        orders_json_rate("key_shown", &o->at[i], out);
+        str_addf(out, ", \"chosen\": %zu}", o->chosen[i]);
+        comma = ",";
+    }
+    str_adds(out, "}}\n");
 }

@@ -22,6 +22,8 @@ static void records_question(const struct medqa_question *q, struct str *out)
         str_adds(out, "null");
     else
         str_addf(out, "\"%c\"", 'A' + q->key);
+    if (q->of)
+        records_text(out, "of", q->of, strlen(q->of));
     records_text(out, "step", q->step, strlen(q->step));
     records_text(out, "question", q->text, result_head(q->text));
 }
@@ -97,6 +99,8 @@ static int records_known(struct records *rs, const json_t *doc, struct records_r
     r->key = key ? key[0] - 'A' : -1;
     TRY(records_copy(rs, doc, "step", &r->step, e));
     TRY(records_copy(rs, doc, "question", &r->question, e));
+    if (json_object_get(doc, "of"))
+        TRY(records_copy(rs, doc, "of", &r->origin, e));
     if (!json_object_get(doc, "same_as"))
         return 0;
     r->kind = MEDQA_DUPLICATE;

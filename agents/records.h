@@ -17,6 +17,7 @@ struct records_row {
     int key;              /* -1 = none */
     const char *question; /* its beginning, "" = rejected */
     const char *step;     /* "" = not known */
+    const char *origin;   /* id of the question that it is a variant of (vary.h); NULL = none */
     const char *why;      /* rejected: the reason; "" otherwise */
 };
 

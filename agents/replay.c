@@ -5,7 +5,8 @@
 
 #include "jdoc.h"
 #include "mem.h"
-#include "trace_scan.h"
+#include "shard.h"
+#include "trace_parts.h"
 #include "zio.h"
 
 /* Notes the places of the lines of every case in text[0..end). */
@@ -39,6 +40,13 @@ static int replay_load(const struct folder *f, struct replay *r, struct err *e)
     struct trace_scan s = {.results = &r->results, .has = &has, .n_has = &n_has};
     bool plain;
     int rc;
+    if (trace_parts_any(f)) {
+        TRY_DONE(trace_parts_text(f, &r->text, &r->unfinished, e));
+        memcpy(r->path, f->dir, strlen(f->dir) + 1);
+        TRY_DONE(trace_scan(&s, r->text.s, r->text.len, e));
+        rc = replay_index(r, s.good_end, e);
+        goto done;
+    }
     TRY(trace_plain(f, &plain, e));
     if (!plain && !folder_has(f, "traces.jsonl.gz"))
         return 0;
@@ -62,6 +70,7 @@ int replay_open(const char *dir, struct replay *out, struct err *e)
         FAIL(e, ERR_NOINPUT, "the folder's name has %zu bytes, the limit is %zu", strlen(dir),
              sizeof f.dir - 1);
     memcpy(f.dir, dir, strlen(dir) + 1);
+    TRY(shard_refuse_unmerged(dir, e));
     if (!folder_has(&f, "run.json"))
         FAIL(e, ERR_NOINPUT,
              "%s is no folder of a run: it has no run.json; mas eval prints the "

@@ -46,6 +46,8 @@ static void report_named_rate(const char *name, const struct stats_rate *r, stru
 static void report_group(const struct stats_group *x, struct str *out)
 {
     report_named_rate(x->name, &x->rate, out);
+    if (x->unknown)
+        str_addf(out, ", %zu not run", x->unknown);
 }
 
 static void report_groups(const char *head, const struct stats_group *g, size_t all, int width,
@@ -54,6 +56,8 @@ static void report_groups(const char *head, const struct stats_group *g, size_t 
     size_t columns = width >= 110 ? 2 : 1, n = all < REPORT_GROUPS ? all : REPORT_GROUPS;
     if (!n)
         return;
+    for (size_t i = 0; i < n; i++)
+        columns = g[i].unknown ? 1 : columns; /* with what is not run, a row is longer */
     str_addf(out, "\n  %s\n", head);
     size_t rows = (n + columns - 1) / columns;
     for (size_t i = 0; i < rows; i++) {
@@ -114,10 +118,10 @@ static void report_energy(const struct stats_summary *s, int width, struct str *
     str_addf(&text, "%.2g USD for 1,000 questions", 1000 * s->cost);
     report_wrap(head, text.s, width, out);
     report_wrap(more, s->energy, width, out);
-    if (s->n_joules < s->seconds.n) {
+    if (s->n_joules < s->finished) {
         str_clear(&text);
-        str_addf(&text, "means over %zu of %zu questions; the others: %s", s->n_joules,
-                 s->seconds.n, gap);
+        str_addf(&text, "means over %zu of %zu questions; the others: %s", s->n_joules, s->finished,
+                 gap);
         report_wrap(more, text.s, width, out);
     }
     out->failed = out->failed || text.failed;
@@ -139,7 +143,7 @@ static void report_usage_unknown(const struct stats_summary *s, struct str *out)
 static void report_usage(const struct stats_summary *s, int width, struct str *out)
 {
     struct str text = STR_INIT;
-    if (isnan(s->calls)) {
+    if (s->imported) {
         report_usage_unknown(s, out);
         return;
     }
@@ -219,7 +223,7 @@ static void report_counts(const struct stats_summary *s, struct str *out)
              "rejected\n",
              s->accuracy.n, s->accuracy.n - s->duplicates - s->rejected, s->duplicates,
              s->rejected);
-    if (!isnan(s->calls))
+    if (!s->imported)
         str_addf(
             out,
             "  token limit     %zu calls cut (%zu questions), %zu closed early (%zu questions)\n",
@@ -229,6 +233,30 @@ static void report_counts(const struct stats_summary *s, struct str *out)
                  s->thoughts_cut, s->cases_thought_cut);
     if (s->no_key)
         str_addf(out, "  without a key   %zu\n", s->no_key);
+}
+
+/* Groups of variants: does the answer change with the order of the options or the wording? */
+static void report_variants(const struct stats_variants *v, struct str *out)
+{
+    if (!v->variants)
+        return;
+    str_addf(out, "  variants        %zu of %zu questions", v->variants, v->questions);
+    if (isfinite(v->lo))
+        str_addf(out,
+                 "; over other questions the accuracy is within\n"
+                 "                  %.1f to %.1f %% (95 %% interval)",
+                 100 * v->lo, 100 * v->hi);
+    str_addc(out, '\n');
+    if (v->same.n) {
+        str_adds(out, "  same in all     ");
+        report_rate(&v->same, out);
+        str_adds(out, "\n  right in all    ");
+        report_rate(&v->right, out);
+        str_addc(out, '\n');
+    }
+    if (v->unfinished)
+        str_addf(out, "                  %zu questions of which a part is not run are in neither\n",
+                 v->unfinished);
 }
 
 /* The reliability table, and the accuracy of the most certain answers. */
@@ -246,14 +274,51 @@ static void report_confidence(const struct stats_summary *s, struct str *out)
             str_addc(out, '\n');
         }
     str_addf(out, "\n  the most certain of %zu answers\n", s->n_ece);
+    const struct stats_step *before = NULL;
+    bool tied = false;
     for (size_t i = 0; i < REPORT_COVERS; i++) {
         const struct stats_step *at = stats_at_coverage(s->sure, s->n_sure, report_cover[i]);
         const struct stats_rate r = stats_wilson(at->right, at->kept);
+        tied = tied || at == before;
+        if (at == before)
+            continue;
+        before = at;
         snprintf(name, sizeof name, "%.1f %%, p at least %.3f",
                  100 * (double)at->kept / (double)s->n_ece, at->threshold);
         report_named_rate(name, &r, out);
         str_addc(out, '\n');
     }
+    if (tied)
+        str_adds(out, "    answers of equal probability are kept together, so a smaller part has "
+                      "no line\n");
+}
+
+static void report_alpha(const char *name, const struct stats_alpha *a, struct str *out)
+{
+    if (!a->units)
+        return;
+    str_addf(out, "  %s", name);
+    if (isfinite(a->alpha))
+        str_addf(out, "alpha %.3f, ", a->alpha);
+    str_addf(out, "%.1f %% of pairs agree", 100 * a->pairs);
+    str_addf(out, "; %zu questions, ", a->units);
+    if (a->least < a->most)
+        str_addf(out, "%d to ", a->least);
+    str_addf(out, "%d voices each\n", a->most);
+}
+
+static void report_agreement(const struct stats_summary *s, struct str *out)
+{
+    if (isfinite(s->agreement))
+        str_addf(out,
+                 "  agreement       %.2f of pairs of reports name the same first diagnosis,\n"
+                 "                  over %zu questions with two reports or more\n",
+                 s->agreement, s->n_agreement);
+    if (isfinite(s->agreement_class))
+        str_addf(out, "                  %.2f with synonyms, over %zu questions\n",
+                 s->agreement_class, s->n_agreement_class);
+    report_alpha("first choices   ", &s->choices, out);
+    report_alpha("first votes     ", &s->votes, out);
 }
 
 void report_table(const struct stats_summary *s, const char *title, int width, struct str *out)
@@ -269,17 +334,14 @@ void report_table(const struct stats_summary *s, const char *title, int width, s
     str_adds(out, "  accuracy        ");
     report_rate(&s->accuracy, out);
     report_counts(s, out);
-    if (isfinite(s->agreement))
-        str_addf(out,
-                 "  agreement       %.2f of pairs of reports name the same first diagnosis,\n"
-                 "                  over %zu questions with two reports or more\n",
-                 s->agreement, s->n_agreement);
+    report_variants(&s->variants, out);
+    report_agreement(s, out);
     if (s->n_ece)
         str_addf(
             out,
             "  calibration     ECE %.3f, Brier %.3f, AURC %.3f over the %zu finished questions\n"
             "                  whose answer has a probability; %zu have none\n",
-            s->ece, s->brier, s->aurc, s->n_ece, s->seconds.n - s->n_ece);
+            s->ece, s->brier, s->aurc, s->n_ece, s->finished - s->n_ece);
     report_usage(s, width, out);
     report_prices(s, out);
     report_roles(s, out);
@@ -292,18 +354,22 @@ void report_table(const struct stats_summary *s, const char *title, int width, s
 
 void report_number(struct str *out, const char *key, double d)
 {
-    if (isfinite(d))
-        str_addf(out, ", \"%s\": %.10g", key, d);
-    else
-        str_addf(out, ", \"%s\": null", key);
+    str_addf(out, ", \"%s\": ", key);
+    str_add_number(out, d, 10);
 }
 
-void report_json_rate(struct str *out, const struct stats_rate *r)
+/* Without its last brace. */
+static void report_json_rate_begin(struct str *out, const struct stats_rate *r)
 {
     str_addf(out, "{\"correct\": %zu, \"n\": %zu", r->k, r->n);
     report_number(out, "accuracy", r->rate);
     report_number(out, "low", r->lo);
     report_number(out, "high", r->hi);
+}
+
+void report_json_rate(struct str *out, const struct stats_rate *r)
+{
+    report_json_rate_begin(out, r);
     str_addc(out, '}');
 }
 
@@ -317,8 +383,9 @@ void report_json_confidence(const struct stats_summary *s, struct str *out)
     report_number(out, "aurc", s->aurc);
     str_adds(out, ",\n \"reliability\": [");
     for (int b = 0; b < STATS_BINS && s->n_ece; b++) {
-        str_addf(out, "%s{\"from\": %.10g, \"to\": %.10g", b ? ", " : "", s->bin[b].from,
-                 s->bin[b].to);
+        str_adds(out, b ? ", {\"from\": " : "{\"from\": ");
+        str_add_number(out, s->bin[b].from, 10);
+        report_number(out, "to", s->bin[b].to);
         report_number(out, "mean_p", s->bin[b].mean_p);
         str_adds(out, ", \"rate\": ");
         report_json_rate(out, &s->bin[b].rate);
@@ -328,7 +395,8 @@ void report_json_confidence(const struct stats_summary *s, struct str *out)
     for (size_t i = 0; i < REPORT_COVERS && s->n_ece; i++) {
         const struct stats_step *at = stats_at_coverage(s->sure, s->n_sure, report_cover[i]);
         const struct stats_rate r = stats_wilson(at->right, at->kept);
-        str_addf(out, "%s{\"wanted\": %.10g", i ? ", " : "", report_cover[i]);
+        str_adds(out, i ? ", {\"wanted\": " : "{\"wanted\": ");
+        str_add_number(out, report_cover[i], 10);
         report_number(out, "coverage", (double)at->kept / (double)s->n_ece);
         report_number(out, "threshold", at->threshold);
         str_adds(out, ", \"rate\": ");
@@ -336,6 +404,15 @@ void report_json_confidence(const struct stats_summary *s, struct str *out)
         str_addc(out, '}');
     }
     str_addc(out, ']');
+}
+
+/* "done": records whose outcome is known, if that is not all of them. */
+static void report_json_group(struct str *out, const struct stats_group *g)
+{
+    report_json_rate_begin(out, &g->rate);
+    if (g->unknown)
+        str_addf(out, ", \"done\": %zu", g->rate.n - g->unknown);
+    str_addc(out, '}');
 }
 
 static void report_json_groups(struct str *out, const char *key, const struct stats_group *g,
@@ -346,7 +423,7 @@ static void report_json_groups(struct str *out, const char *key, const struct st
         str_adds(out, i ? ", " : "");
         str_add_json(out, g[i].name, strlen(g[i].name));
         str_adds(out, ": ");
-        report_json_rate(out, &g[i].rate);
+        report_json_group(out, &g[i]);
     }
     str_addc(out, '}');
 }
@@ -406,10 +483,17 @@ static void report_json_energy(struct str *out, const struct stats_summary *s)
 {
     const char *gap = *s->energy_gap ? s->energy_gap : "not measured";
     report_json_text(out, "energy", s->n_joules ? s->energy : gap);
-    if (s->n_joules && s->n_joules < s->seconds.n)
+    if (s->n_joules && s->n_joules < s->finished)
         report_json_text(out, "energy_gap", gap);
     else
         str_adds(out, ", \"energy_gap\": null");
+}
+
+/* A number of replies, or of cases with such; not known of imported answers. */
+static void report_json_replies(struct str *out, const char *key, const struct stats_summary *s,
+                                size_t n)
+{
+    report_number(out, key, s->imported ? (double)NAN : (double)n);
 }
 
 /* Members without brackets. */
@@ -421,9 +505,11 @@ static void report_json_counts(const struct stats_summary *s, struct str *out)
              partial[0] ? partial : "complete", s->accuracy.n, s->so_far.n, s->not_run);
     str_addf(out, "\"rejected\": %zu, \"duplicates\": %zu, \"answered\": %zu, \"unparsed\": %zu, ",
              s->rejected, s->duplicates, s->answered, s->unparsed);
-    str_addf(out, "\"failed\": %zu, \"no_key\": %zu, \"calls_cut\": %zu, \"cases_cut\": %zu, ",
-             s->failed, s->no_key, s->calls_cut, s->cases_cut);
-    str_addf(out, "\"calls_closed\": %zu, \"cases_closed\": %zu", s->calls_closed, s->cases_closed);
+    str_addf(out, "\"failed\": %zu, \"no_key\": %zu", s->failed, s->no_key);
+    report_json_replies(out, "calls_cut", s, s->calls_cut);
+    report_json_replies(out, "cases_cut", s, s->cases_cut);
+    report_json_replies(out, "calls_closed", s, s->calls_closed);
+    report_json_replies(out, "cases_closed", s, s->cases_closed);
     if (s->think_tokens > 0)
         str_addf(out, ", \"thoughts_cut\": %zu, \"cases_thought_cut\": %zu", s->thoughts_cut,
                  s->cases_thought_cut);
@@ -438,6 +524,38 @@ void report_figures(const struct stats_summary *s, struct str *out)
     str_addc(out, '}');
 }
 
+/* Agreement of first choices beyond chance; nothing without any. */
+static void report_json_alpha(const char *key, const struct stats_alpha *a, struct str *out)
+{
+    if (!a->units)
+        return;
+    str_addf(out, ",\n \"%s\": {\"questions\": %zu, \"n\": %zu, \"least\": %d, \"most\": %d", key,
+             a->units, a->values, a->least, a->most);
+    report_number(out, "pairs_agree", a->pairs);
+    report_number(out, "observed", a->observed);
+    report_number(out, "expected", a->expected);
+    report_number(out, "alpha", a->alpha);
+    str_addc(out, '}');
+}
+
+static void report_json_variants(const struct stats_variants *v, struct str *out)
+{
+    if (!v->variants)
+        return;
+    str_addf(out,
+             ",\n \"variants\": {\"n\": %zu, \"questions\": %zu, \"alone\": %zu, "
+             "\"unfinished\": %zu",
+             v->variants, v->questions, v->alone, v->unfinished);
+    report_number(out, "accuracy", v->mean);
+    report_number(out, "low", v->lo);
+    report_number(out, "high", v->hi);
+    str_adds(out, ", \"same_answer\": ");
+    report_json_rate(out, &v->same);
+    str_adds(out, ", \"right_in_all\": ");
+    report_json_rate(out, &v->right);
+    str_addc(out, '}');
+}
+
 void report_json(const struct stats_summary *s, const char *run_json, const char *engine_json,
                  struct str *out)
 {
@@ -449,14 +567,17 @@ void report_json(const struct stats_summary *s, const char *run_json, const char
     report_json_counts(s, out);
     report_number(out, "specialist_agreement", s->agreement);
     str_addf(out, ", \"specialist_agreement_n\": %zu", s->n_agreement);
+    report_number(out, "specialist_agreement_class", s->agreement_class);
+    str_addf(out, ", \"specialist_agreement_class_n\": %zu", s->n_agreement_class);
+    report_json_alpha("choices", &s->choices, out);
+    report_json_alpha("votes", &s->votes, out);
+    report_json_variants(&s->variants, out);
     report_json_confidence(s, out);
     report_json_groups(out, "by_step", s->step, s->n_step);
     report_json_groups(out, "by_specialty", s->specialty, (size_t)s->n_specialty);
     report_json_roles(out, s);
-    str_addf(out,
-             isnan(s->calls) ? ",\n \"per_question\": {\"calls\": null"
-                             : ",\n \"per_question\": {\"calls\": %.10g",
-             s->calls);
+    str_adds(out, ",\n \"per_question\": {\"calls\": ");
+    str_add_number(out, s->calls, 10);
     report_number(out, "prompt_tokens", s->prompt_tokens);
     report_number(out, "cached_tokens", s->cached_tokens);
     report_number(out, "new_tokens", s->new_tokens);

@@ -18,10 +18,18 @@ struct report_run {
     struct stats_paired paired; /* the first run and this one; unused in the first */
 };
 void report_runs(const struct report_run *run, int n, struct str *out);
+/* The name without its part seed=N, for a setting of several seeds: "cot,top_p=1". */
+void report_setting_name(const char *name, int64_t seed, struct str *out);
+/* Why the intervals of settings of few seeds are wide, in two sentences; nothing if there is no
+ * such setting. */
+void report_few_seeds(const struct stats_compared *c, struct str *out);
 void report_paired(const struct report_run *first, const struct report_run *other, struct str *out);
 /* The size of a study of two runs, before it is made. discordant: share of the questions that one
  * run alone will have right, in (0, 1]. */
 void report_plan(double discordant, struct str *out);
+/* The same as one JSON object: "discordant", "level", "power"; "needed", one row a difference; and
+ * "found", one row a number of questions. Shares, not percentages. */
+void report_plan_json(double discordant, struct str *out);
 /* The runs together; run: (c->n_run). Three parts, each where there is something to show:
  * - Cochran's Q and Fleiss' kappa of three runs or more;
  * - settings, if several runs differ by their seed alone;

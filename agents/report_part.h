@@ -4,6 +4,9 @@
 
 #include "report.h"
 
+#define REPORT_ALPHA 0.05 /* level of the tests */
+#define REPORT_POWER 0.8  /* of a study that is planned */
+
 /* "76.8 %  978/1273  95 % interval 74.4 to 79.1", or "no questions" */
 void report_rate(const struct stats_rate *r, struct str *out);
 /* One number in a column; "-" when it was not measured. */

@@ -21,10 +21,8 @@ static void result_text(struct str *out, const char *key, const char *s)
 /* null where a number was not measured: JSON has no NaN. 17 digits read back as the same double. */
 static void result_number(struct str *out, const char *key, double d)
 {
-    if (isfinite(d))
-        str_addf(out, ", \"%s\": %.17g", key, d);
-    else
-        str_addf(out, ", \"%s\": null", key);
+    str_addf(out, ", \"%s\": ", key);
+    str_add_number(out, d, 17);
 }
 
 static void result_letter(struct str *out, const char *key, int i)
@@ -147,6 +145,8 @@ static void result_write_work(const struct consult *c, struct str *out)
     const struct strategy *s = c->env->strategy;
     if (s->facts)
         s->facts(c, STRATEGY_TRACE, out);
+    if (c->choices)
+        result_text(out, "choices", c->choices);
     if (!c->selected)
         return;
     str_adds(out, ", \"selected\": [");
@@ -154,6 +154,10 @@ static void result_write_work(const struct consult *c, struct str *out)
         str_addf(out, "%s\"%s\"", i ? ", " : "", c->env->catalog->entry[c->selected[i]].id);
     str_addf(out, "], \"reports\": %d", c->n_reports);
     result_number(out, "agreement", c->agreement);
+    if (c->synonyms) {
+        result_number(out, "agreement_class", c->agreement_class);
+        str_addf(out, ", \"synonyms\": \"%.16s\"", c->synonyms);
+    }
 }
 
 static void result_write_usage(const struct consult *c, struct str *out)
@@ -395,6 +399,19 @@ static int result_p_option(const json_t *doc, struct result *r, struct err *e)
     return 0;
 }
 
+/* Of strategies with several voices, in runs that recorded it. */
+static int result_choices(struct results *rs, const json_t *doc, struct result *r, struct err *e)
+{
+    if (!json_object_get(doc, "choices"))
+        return 0;
+    TRY(result_string(rs, doc, "choices", &r->choices, e));
+    for (const char *s = r->choices; *s; s++)
+        if (!strchr("-YN", *s) && (*s < 'A' || *s >= 'A' + r->n_options))
+            FAIL(e, ERR_DATA, "'choices' holds '%c', which is no letter of %d options",
+                 *s >= ' ' && *s < 0x7f ? *s : '?', r->n_options);
+    return 0;
+}
+
 static int result_fill(struct results *rs, const json_t *doc, struct result *r, struct err *e)
 {
     const char *id = NULL;
@@ -418,6 +435,8 @@ static int result_fill(struct results *rs, const json_t *doc, struct result *r, 
     TRY(result_string(rs, doc, "question", &r->question, e));
     TRY(result_selected(rs, doc, r, e));
     TRY(result_maybe(doc, "agreement", &r->agreement, e));
+    TRY(result_maybe(doc, "agreement_class", &r->agreement_class, e));
+    TRY(result_choices(rs, doc, r, e));
     TRY(result_maybe(doc, "p", &r->p, e));
     TRY(result_energy(rs, doc, r, e));
     TRY(result_maybe(doc, "ended", &r->ended, e));
@@ -442,6 +461,8 @@ done:
 
 int64_t result_computed(const struct result *r)
 {
+    if (r->prompt_tokens < 0 || r->cached_tokens < 0 || r->new_tokens < 0)
+        return -1;
     return r->prompt_tokens - r->cached_tokens + r->think_tokens + r->new_tokens;
 }
 

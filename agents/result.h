@@ -24,8 +24,10 @@ struct result {
     const char *step;                  /* "step1", .. or "" */
     const char *selected[CATALOG_MAX]; /* ids of the specialties asked */
     int n_selected, n_reports;
-    double agreement; /* among the reports, NaN = not measured */
-    double p;         /* probability of the predicted letter, NaN = not measured */
+    double agreement;       /* among the reports, NaN = not measured */
+    double agreement_class; /* likewise, by classes of synonyms */
+    const char *choices;    /* as in consult; NULL = not recorded */
+    double p;               /* probability of the predicted letter, NaN = not measured */
     /* (n_options) by option of the data file: its probability, sum 1; only if has_p */
     double p_option[MEDQA_OPTIONS];
     bool has_p;
@@ -65,7 +67,7 @@ void result_write_call(const struct consult *c, const struct consult_call *k, st
 /* Reads a whole case line (with brace and checksum) and appends it to rs. ERR_DATA, ERR_NOMEM. */
 int result_read(struct results *rs, const char *line, size_t n, struct err *e);
 /* Tokens of a case that the model computed: thinking, new ones, and prompt tokens not from the
- * cache. */
+ * cache; -1 = not known. */
 int64_t result_computed(const struct result *r);
 /* Puts the results in the order of the data file. */
 void results_sort(struct results *rs);

@@ -14,6 +14,7 @@ struct run {
     struct consult **flight; /* (cap) cases in flight, the first n_flight are used */
     size_t n_flight, cap;
     size_t next; /* question to start next */
+    bool over;   /* the feed has no more */
     struct run_progress p;
     int64_t t_start, t_shown;
     double joules; /* the reading up to which energy has been shared; NaN = none */
@@ -96,6 +97,11 @@ static int run_record(struct run *r, struct consult *c, struct err *e)
 {
     c->t_end = run_clock(r);
     consult_warn_thinking(c);
+    if (r->o->feed) {
+        r->p.done++;
+        r->p.fresh++;
+        return r->o->feed->record(r->o->feed->user, c, e);
+    }
     TRY(trace_append(r->o->trace, c, e));
     const struct results *rs = trace_results(r->o->trace);
     const struct result *res = &rs->r[rs->n - 1];
@@ -137,7 +143,8 @@ static void run_settle(struct run *r, size_t at)
     r->flight[at] = r->flight[--r->n_flight];
 }
 
-static void run_start(struct run *r, const struct medqa_question *q)
+/* failed: the reason for which the question is not asked; NULL = it is. */
+static void run_start(struct run *r, const struct medqa_question *q, const char *failed)
 {
     struct err e = {.code = 0};
     struct consult *c = NULL;
@@ -151,8 +158,12 @@ static void run_start(struct run *r, const struct medqa_question *q)
     if (r->o->joules)
         c->joules = 0;
     r->flight[r->n_flight++] = c;
-    rc = strategy_start(r->o->env, c, &e);
-    run_verdict(r, c, rc, &e);
+    if (failed) {
+        consult_fail(c, "%s", failed);
+    } else {
+        rc = strategy_start(r->o->env, c, &e);
+        run_verdict(r, c, rc, &e);
+    }
     run_settle(r, r->n_flight - 1);
 }
 
@@ -231,7 +242,24 @@ static void run_fill(struct run *r)
     while (!r->rc && !run_stopped(r) && r->n_flight < r->cap && r->next < r->o->n) {
         const struct medqa_question *q = &r->o->question[r->next++];
         if (!trace_has(r->o->trace, q->index))
-            run_start(r, q);
+            run_start(r, q, NULL);
+    }
+}
+
+static void run_take(struct run *r)
+{
+    while (!r->rc && !r->over) {
+        const bool room = r->n_flight < r->cap;
+        struct run_given given = {.q = NULL};
+        struct err e = {.code = 0};
+        const int rc = r->o->feed->take(r->o->feed->user, room, !r->n_flight, &given, &e);
+        if (rc < 0)
+            run_end(r, rc, &e);
+        else if (given.q)
+            run_start(r, given.q, given.fail);
+        r->over = given.over;
+        if (!given.q)
+            return;
     }
 }
 
@@ -245,7 +273,10 @@ static void run_abandon(struct run *r)
 static void run_loop(struct run *r)
 {
     for (;;) {
-        run_fill(r);
+        if (r->o->feed)
+            run_take(r);
+        else
+            run_fill(r);
         if (run_stopped(r) && !r->rc) {
             struct err e;
             err_set(&e, ERR_CANCEL, "stopped");
@@ -253,6 +284,8 @@ static void run_loop(struct run *r)
         }
         if (r->rc)
             run_abandon(r);
+        if (!r->n_flight && r->o->feed && !r->over && !r->rc)
+            continue; /* the feed waits */
         if (!r->n_flight)
             break;
         struct llm_call *l =
@@ -300,7 +333,8 @@ int run_questions(const struct run_options *o, struct run_progress *out, struct 
     int slots = o->concurrency > 0 ? o->concurrency : llm_info(o->env->llm)->slots;
     struct run r = {
         .o = o, .cap = slots > 0 ? (size_t)slots : 1, .p = {.total = o->n}, .joules = (double)NAN};
-    TRY(run_adopt(&r, e));
+    if (!o->feed)
+        TRY(run_adopt(&r, e));
     r.flight = mem_zalloc(r.cap, sizeof(struct consult *));
     if (!r.flight)
         return NOMEM(e, r.cap * sizeof(struct consult *), "cases in flight");

@@ -29,8 +29,25 @@ struct run_progress {
     size_t n_joules;
 };
 
+struct run_given {                  /* the next question of a feed */
+    const struct medqa_question *q; /* NULL = none now */
+    const char *fail;               /* it is not asked, but recorded as failed for this reason */
+    bool over;                      /* there will be no more */
+};
+
+/* Questions that come one by one, from outside this process (workers.h). */
+struct run_feed {
+    /* room: a question can be started. idle: none is in flight, so it may wait up to a moment.
+     * ERR_CANCEL ends the run as `stop` does. */
+    int (*take)(void *user, bool room, bool idle, struct run_given *out, struct err *e);
+    int (*record)(void *user, const struct consult *c, struct err *e); /* of a finished case */
+    void *user;
+};
+
 struct run_options {
     const struct strategy_env *env; /* opened */
+    /* in place of question, n, trace and finished; NULL = none */
+    const struct run_feed *feed;
     const struct medqa_question
         *question; /* (n), by record number: the first of the trace's data file */
     size_t n;

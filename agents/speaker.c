@@ -241,6 +241,9 @@ int speaker_read_selection(const struct speaker *s, struct consult_call *call,
                               &c->arena, v, &why);
     TRY(speaker_verdict(call, rc, &why, e));
     *out = call->parsed ? v : NULL;
+    if (*out && v->selected_twice)
+        consult_warn(c, "%s: %d of %d names repeat a specialty and are left out", call->role->name,
+                     v->selected_twice, s->k);
     return 0;
 }
 
@@ -289,6 +292,25 @@ void speaker_take_mean_p(struct consult *c, const struct consult_call *const *k,
     for (int j = 0; j < c->q->n_options; j++)
         c->p_option[j] = sum[j] / n;
     c->has_p = true;
+}
+
+int speaker_choices(struct consult *c, const struct answer_decision *const *d, int n, struct err *e)
+{
+    if (!c->q->n_options)
+        return 0;
+    TRY(consult_choices(c, n, e));
+    for (int i = 0; i < n; i++)
+        consult_choose(c, i, d[i] ? d[i]->letter : -1);
+    return 0;
+}
+
+int speaker_votes(struct consult *c, struct answer_label *const *v, int n, struct err *e)
+{
+    TRY(consult_choices(c, n, e));
+    for (int i = 0; i < n; i++)
+        if (v[i])
+            c->choices[i] = v[i]->label == SPEAKER_AGREE ? 'Y' : 'N';
+    return 0;
 }
 
 void speaker_warn(struct consult *c, const struct consult_call *first)

@@ -81,6 +81,12 @@ const char *speaker_answer_name(const struct consult *c, const struct answer_dec
                                 char buf[2]);
 /* Takes the mean of n calls' probabilities of letters as those of the case, if all have some. */
 void speaker_take_mean_p(struct consult *c, const struct consult_call *const *k, int n);
+/* Sets the consult's choices from n replies, NULL = none. Nothing for an open question.
+ * ERR_NOMEM. */
+int speaker_choices(struct consult *c, const struct answer_decision *const *d, int n,
+                    struct err *e);
+/* Sets the consult's choices from n votes, NULL = none. ERR_NOMEM. */
+int speaker_votes(struct consult *c, struct answer_label *const *v, int n, struct err *e);
 /* Warns of every call from `first` on whose reply cannot be used or was closed early, in order of
  * asking. */
 void speaker_warn(struct consult *c, const struct consult_call *first);

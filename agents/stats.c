@@ -103,6 +103,13 @@ done:
     return rc;
 }
 
+bool stats_disagree(double lo, double hi, double p)
+{
+    if (!isfinite(lo) || !isfinite(hi) || !isfinite(p))
+        return false;
+    return (lo > 0 || hi < 0) != (p < 0.05);
+}
+
 /* ---- one run --------------------------------------------------------------------------------- */
 
 /* Counts a question in the group of that name, in alphabetical order; groups beyond cap are left
@@ -123,10 +130,18 @@ static void stats_count(struct stats_group *g, int *n, int cap, const char *name
     g[i].rate.k += correct;
 }
 
+/* k of n are right, and the outcome of `unknown` more of the n is not known yet. */
+static struct stats_rate stats_open_rate(size_t k, size_t unknown, size_t n)
+{
+    struct stats_rate r = stats_wilson(k, n);
+    r.hi = stats_wilson(k + unknown, n).hi;
+    return r;
+}
+
 static void stats_finish(struct stats_group *g, size_t n)
 {
     for (size_t i = 0; i < n; i++)
-        g[i].rate = stats_wilson(g[i].rate.k, g[i].rate.n);
+        g[i].rate = stats_open_rate(g[i].rate.k, g[i].unknown, g[i].rate.n);
 }
 
 static int stats_by_name(const void *a, const void *b)
@@ -147,13 +162,14 @@ static size_t stats_merge(struct stats_group *g, size_t n)
             g[out++] = (struct stats_group){.name = one.name};
         g[out - 1].rate.n++;
         g[out - 1].rate.k += one.rate.k;
+        g[out - 1].unknown += one.unknown;
     }
     stats_finish(g, out);
     return out;
 }
 
 struct stats_sums {
-    double agreement, joules, options;
+    double agreement, agreement_class, joules, options;
     double computed, new_tokens; /* of the questions that have joules */
     size_t n, n_agreement, n_joules, n_p, n_seconds;
     double *p, *seconds; /* (n_p), (n_seconds) */
@@ -185,6 +201,12 @@ static void stats_add(struct stats_summary *s, struct stats_sums *t, const struc
         t->agreement += r->agreement;
         t->n_agreement++;
     }
+    if (isfinite(r->agreement_class)) {
+        t->agreement_class += r->agreement_class;
+        s->n_agreement_class++;
+    }
+    if (r->choices)
+        stats_alpha_add(strpbrk(r->choices, "YN") ? &s->votes : &s->choices, r->choices);
     if (isfinite(r->joules)) {
         t->joules += r->joules;
         t->computed += (double)result_computed(r);
@@ -205,25 +227,27 @@ static void stats_add(struct stats_summary *s, struct stats_sums *t, const struc
     t->n++;
     if (isfinite(r->seconds))
         t->seconds[t->n_seconds++] = r->seconds;
+    s->imported = s->imported || r->imported;
     s->calls += r->imported ? (double)NAN : r->calls;
     s->prompt_tokens += stats_known(r->prompt_tokens);
     s->cached_tokens += stats_known(r->cached_tokens);
     s->new_tokens += stats_known(r->new_tokens);
-    s->think_tokens += (double)r->think_tokens;
+    s->think_tokens += r->imported ? (double)NAN : (double)r->think_tokens;
 }
 
 /* A record of the file; r: the result of its question, NULL = none yet. */
 static void stats_record(struct stats_summary *s, struct stats_sums *t,
                          const struct records_row *row, const struct result *r)
 {
-    bool correct = r && r->correct;
+    bool correct = r && r->correct, known = r || row->kind == MEDQA_REJECTED;
     struct stats_group *g = &s->step[s->n_step++];
     *g = (struct stats_group){.name = row->kind == MEDQA_REJECTED ? STATS_REJECTED
                                       : row->step[0]              ? row->step
                                                                   : STATS_NO_STEP,
+                              .unknown = !known,
                               .rate = {.k = correct}};
     s->accuracy.k += correct;
-    s->so_far.n += r || row->kind == MEDQA_REJECTED;
+    s->so_far.n += known;
     s->rejected += row->kind == MEDQA_REJECTED;
     s->duplicates += row->kind == MEDQA_DUPLICATE;
     if (row->kind != MEDQA_QUESTION)
@@ -239,13 +263,17 @@ static void stats_rates(struct stats_summary *s, const struct stats_sums *t, siz
 {
     double n = (double)(t->n ? t->n : 1);
     size_t k = s->accuracy.k, unknown = asked - s->so_far.n;
-    s->accuracy = stats_wilson(k, asked);
-    s->accuracy.hi = stats_wilson(k + unknown, asked).hi;
+    s->accuracy = stats_open_rate(k, unknown, asked);
     s->so_far = stats_wilson(k, s->so_far.n);
+    s->finished = t->n;
     s->n_step = stats_merge(s->step, s->n_step);
     stats_finish(s->specialty, (size_t)s->n_specialty);
     s->n_agreement = t->n_agreement;
     s->agreement = t->n_agreement ? t->agreement / (double)t->n_agreement : (double)NAN;
+    s->agreement_class =
+        s->n_agreement_class ? t->agreement_class / (double)s->n_agreement_class : (double)NAN;
+    stats_alpha_end(&s->choices);
+    stats_alpha_end(&s->votes);
     s->calls /= n;
     s->prompt_tokens /= n;
     s->cached_tokens /= n;
@@ -305,6 +333,7 @@ int stats_summarize(const struct trace_run *run, double price_kwh, struct stats_
     }
     stats_rates(&s, &t, run->asked, price_kwh);
     TRY_DONE(stats_confidence(&s, &t, e));
+    TRY_DONE(stats_variants(run, &s.variants, e));
     s.token_usd = (s.prompt_tokens * run->price_prompt +
                    (s.new_tokens + s.think_tokens) * run->price_completion) *
                   1e-6;

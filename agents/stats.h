@@ -14,8 +14,10 @@
 #include "result.h"
 #include "roles.h"
 #include "stat.h"
+#include "stats_alpha.h"
 #include "stats_curve.h"
 #include "stats_test.h"
+#include "stats_variants.h"
 
 struct stats_paired {
     size_t n, both, only_a, only_b, neither; /* questions that both runs have finished */
@@ -25,6 +27,9 @@ struct stats_paired {
     double p;          /* exact McNemar; NaN when n == 0 */
     double p_holm;     /* adjusted for all comparisons of a table; stats_pair sets it to p */
 };
+/* Do the 95 % interval of a difference and its test at 5 % disagree? One of them excludes a
+ * difference of 0 then, and the other does not. False when one is not defined. */
+bool stats_disagree(double lo, double hi, double p);
 /* Pairs two runs by question id. draws: bootstrap samples; the same seed gives the same interval.
  * Results of records that were not asked for are left out. ERR_NOMEM. */
 struct trace_run;
@@ -36,6 +41,9 @@ int stats_pair(const struct trace_run *a, const struct trace_run *b, int draws, 
 
 struct stats_group {
     const char *name; /* belongs to the run */
+    /* unknown: records of rate.n whose outcome is not known yet. Like the accuracy of the run,
+     * lo assumes all of them wrong, hi all right. */
+    size_t unknown;
     struct stats_rate rate;
 };
 
@@ -45,7 +53,8 @@ struct stats_summary {
     struct stats_rate so_far; /* records whose outcome is known */
     /* n = answered + unparsed + failed + planned + not_run (questions) + duplicates + rejected */
     size_t answered, unparsed, failed, planned, not_run, duplicates, rejected;
-    size_t no_key; /* questions */
+    size_t no_key;   /* questions */
+    size_t finished; /* questions with a result: answered + unparsed + failed + planned */
     size_t calls_cut, cases_cut, calls_closed,
         cases_closed; /* replies that met their token limit, and their cases */
     struct stats_group
@@ -56,8 +65,15 @@ struct stats_summary {
     size_t thoughts_cut, cases_thought_cut; /* thinking cut at its budget: replies, their cases */
     const struct roles_row *role;           /* (n_role) belong to the run */
     size_t n_role;
-    double agreement; /* mean over the n_agreement cases that have one; NaN = none */
+    struct stats_variants variants; /* zero if the run has none */
+    double agreement;               /* mean over the n_agreement cases that have one; NaN = none */
     size_t n_agreement;
+    /* the same by classes of synonyms (agreement.h), in runs that recorded it */
+    double agreement_class;
+    size_t n_agreement_class;
+    /* Choices of speakers who have not read each other (consult.h): of options, and votes. Units
+     * are finished questions. */
+    struct stats_alpha choices, votes;
     /* Finished questions whose answer has a probability: their number, and stats_curve.h over them.
      * NaN and empty bins when n_ece == 0. */
     size_t n_ece;
@@ -72,6 +88,8 @@ struct stats_summary {
     /* per finished question; NaN = not known, as in imported runs */
     double calls, prompt_tokens, cached_tokens, new_tokens;
     double think_tokens; /* likewise; 0 = nothing was thought. new_tokens has none of them */
+    /* The answers are those of another program: calls, replies, thinking are not known. */
+    bool imported;
     struct stat_summary seconds; /* per finished question */
     /* Energy. Means over the n_joules finished questions that have joules; NaN = none has. A token:
      * one that the model computed (result_computed), or a new one, thinking included. cost: USD. */

@@ -82,6 +82,9 @@ struct strategy_env { /* shared by every consult of a run */
     bool shuffle; /* options in an order of the question's own */
     /* JSON object: the choice among the records of the data file (subset.h); NULL = all of them */
     const char *subset;
+    const char *shard; /* JSON object: the share of the records (shard.h); NULL = the whole */
+    /* JSON object: the variants that took the records' places (vary.h); NULL = none */
+    const char *variants;
     /* tokens to generate for each question (budget.h), which the strategy keeps to; NULL = none.
      * Set by strategy_match after strategy_open */
     const struct budget *budget;

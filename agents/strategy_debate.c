@@ -192,6 +192,8 @@ static int debate_next(const struct debate *t, struct consult *c, struct err *e)
 {
     struct debate_case *dc = c->data;
     const struct consult_call *k[DEBATE_AGENTS];
+    if (!dc->round)
+        TRY(speaker_choices(c, dc->said[0], t->o.agents, e));
     if (!debate_positions(t, c)) {
         consult_unparsed(c, "no debater's reply could be used: %s", c->first->why);
         return 0;

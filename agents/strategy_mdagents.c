@@ -262,7 +262,7 @@ static int md_start(const void *state, struct consult *c, struct err *e)
 /* ---- the aggregator -------------------------------------------------------------------------- */
 
 /* The last position of each expert, in the form that experts and the aggregator read. */
-static int md_discussion(const struct md *t, struct consult *c, const char **out, struct err *e)
+static int md_discussion(struct consult *c, const char **out, struct err *e)
 {
     const struct md_case *mc = c->data;
     struct str s = STR_INIT;
@@ -270,7 +270,7 @@ static int md_discussion(const struct md *t, struct consult *c, const char **out
         str_addf(&s, "Positions after round %d", mc->round);
     else
         str_adds(&s, "Nobody has spoken yet.");
-    for (int i = 0; i < t->o.experts; i++)
+    for (int i = 0; i < mc->experts->n_selected; i++)
         if (mc->now[i])
             str_addf(&s, "\n%s (answer %s): %s",
                      c->env->catalog->entry[mc->experts->selected[i]].name, mc->now[i]->text,
@@ -304,7 +304,7 @@ static int md_decide(const struct md *t, struct consult *c, struct err *e)
     struct str s = STR_INIT;
     bool panel = mc->level == MD_MODERATE;
     const char *text = NULL, *work = NULL;
-    TRY(panel ? md_discussion(t, c, &text, e) : md_reports(t, c, &text, e));
+    TRY(panel ? md_discussion(c, &text, e) : md_reports(t, c, &text, e));
     str_addf(&s, "%s:\n%s", panel ? "Discussion of the panel" : "Reports of the teams", text);
     TRY(speaker_text(c, &s, &work, e));
     const char *values[] = {c->q->text, c->options, work};
@@ -320,8 +320,8 @@ static int md_ask_panel(const struct md *t, struct consult *c, struct err *e)
     const char *values[MD_EXPERTS][6], *discussion = NULL;
     char round[8];
     snprintf(round, sizeof round, "%d", mc->round + 1);
-    TRY(md_discussion(t, c, &discussion, e));
-    for (int i = 0; i < t->o.experts; i++) {
+    TRY(md_discussion(c, &discussion, e));
+    for (int i = 0; i < mc->experts->n_selected; i++) {
         int at = mc->experts->selected[i];
         const struct catalog_entry *s = &c->env->catalog->entry[at];
         const char *fill[] = {c->q->text, c->options, discussion, s->name, s->scope, round};
@@ -329,7 +329,7 @@ static int md_ask_panel(const struct md *t, struct consult *c, struct err *e)
         ask[i] =
             speaker_ask(&t->speaker[MD_POSITION], c, mc->round * t->o.experts + i, at, values[i]);
     }
-    return consult_submit_all(c, ask, t->o.experts, e);
+    return consult_submit_all(c, ask, mc->experts->n_selected, e);
 }
 
 static int md_discussed(const struct md *t, struct consult *c, struct err *e)
@@ -338,8 +338,10 @@ static int md_discussed(const struct md *t, struct consult *c, struct err *e)
     const struct answer_decision *first = NULL;
     bool same = true;
     c->n_reports = 0;
+    if (!mc->round)
+        TRY(speaker_choices(c, mc->said[0], t->o.experts, e));
     speaker_warn(c, speaker_first(c, &md_roles[MD_EXPERT], mc->round * t->o.experts));
-    for (int i = 0; i < t->o.experts; i++) {
+    for (int i = 0; i < mc->experts->n_selected; i++) {
         const struct answer_decision *d = mc->said[mc->round][i];
         mc->changed += d && mc->now[i] && !answer_same_decision(d, mc->now[i]);
         mc->now[i] = d ? d : mc->now[i];
@@ -354,20 +356,28 @@ static int md_discussed(const struct md *t, struct consult *c, struct err *e)
         consult_unparsed(c, "no expert's reply could be used: %s", c->last->why);
         return 0;
     }
-    mc->agreed = same && c->n_reports == t->o.experts;
+    mc->agreed = same && c->n_reports == mc->experts->n_selected;
     return mc->agreed || mc->round == t->o.rounds ? md_decide(t, c, e) : md_ask_panel(t, c, e);
 }
 
 /* ---- high: teams ----------------------------------------------------------------------------- */
+
+/* The place of a team's first member among the experts. A specialty that was named twice is asked
+ * once, so the experts may be fewer than teams x members. */
+static int md_first(const struct md_case *mc, int team, int teams)
+{
+    return team * mc->experts->n_selected / teams;
+}
 
 static int md_ask_team(const struct md *t, struct consult *c, struct err *e)
 {
     const struct md_case *mc = c->data;
     struct consult_ask ask[MD_MEMBERS];
     const char *values[MD_MEMBERS][6], *reports = NULL;
-    int first = mc->team * t->o.members;
+    int first = md_first(mc, mc->team, t->o.teams);
+    const int n = md_first(mc, mc->team + 1, t->o.teams) - first;
     TRY(md_reports(t, c, &reports, e));
-    for (int i = 0; i < t->o.members; i++) {
+    for (int i = 0; i < n; i++) {
         int at = mc->experts->selected[first + i];
         const struct catalog_entry *s = &c->env->catalog->entry[at];
         const char *fill[] = {c->q->text,           c->options, reports,
@@ -375,7 +385,7 @@ static int md_ask_team(const struct md *t, struct consult *c, struct err *e)
         memcpy(values[i], fill, sizeof fill);
         ask[i] = speaker_ask(&t->speaker[MD_NOTE], c, first + i, at, values[i]);
     }
-    return consult_submit_all(c, ask, t->o.members, e);
+    return consult_submit_all(c, ask, n, e);
 }
 
 /* The next team works, or the aggregator decides. */
@@ -400,9 +410,9 @@ static int md_noted(const struct md *t, struct consult *c, struct err *e)
     const struct md_case *mc = c->data;
     struct str s = STR_INIT;
     const char *reports = NULL, *notes = NULL;
-    int first = mc->team * t->o.members;
+    int first = md_first(mc, mc->team, t->o.teams), end = md_first(mc, mc->team + 1, t->o.teams);
     speaker_warn(c, speaker_first(c, &md_roles[MD_EXPERT], first));
-    for (int i = first; i < first + t->o.members; i++)
+    for (int i = first; i < end; i++)
         if (mc->note[i]) {
             str_addf(&s, "%s%s: %s", s.len ? "\n\n" : "",
                      c->env->catalog->entry[mc->experts->selected[i]].name, mc->note[i]);
@@ -449,6 +459,11 @@ static int md_recruited(const struct md *t, struct consult *c, struct consult_ca
         return 0;
     }
     consult_warn_closed(call, call->role->name);
+    if (!panel && mc->experts->n_selected < t->o.teams) {
+        consult_unparsed(c, "recruiter: %d different specialties for %d teams",
+                         mc->experts->n_selected, t->o.teams);
+        return 0;
+    }
     c->selected = mc->experts->selected;
     c->n_selected = mc->experts->n_selected;
     return panel ? md_ask_panel(t, c, e) : md_ask_team(t, c, e);
@@ -518,12 +533,12 @@ static void md_show_panel(const struct consult *c, const struct strategy_page *p
 static void md_show_teams(const struct consult *c, const struct strategy_page *p)
 {
     const struct md_case *mc = c->data;
-    const int members = md_options(c->env)->members;
+    const int teams = md_options(c->env)->teams;
     char text[160];
     for (int i = 0; i < mc->team; i++) {
         snprintf(text, sizeof text, "Team %d", i + 1);
         p->title(p->user, text);
-        for (int k = i * members; k < (i + 1) * members; k++) {
+        for (int k = md_first(mc, i, teams); k < md_first(mc, i + 1, teams); k++) {
             snprintf(text, sizeof text, "  %s: ", c->env->catalog->entry[c->selected[k]].name);
             p->text(p->user, text, mc->note[k] ? mc->note[k] : "the reply cannot be used");
         }

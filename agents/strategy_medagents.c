@@ -336,6 +336,8 @@ static int med_voted(const struct med *t, struct consult *c, struct err *e)
 {
     struct med_case *mc = c->data;
     const char *votes = NULL;
+    if (!mc->round)
+        TRY(speaker_votes(c, mc->vote, mc->n_experts, e));
     TRY(med_count(t, c, &votes, e));
     const struct med_vote *n = &mc->count[mc->round - 1];
     if (!n->agree && !n->disagree) {

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "agreement.h"
 #include "rng.h"
 #include "strategy_panel.h"
 
@@ -59,6 +60,7 @@ struct panel {
     const struct llm_schema *aggregator_schema[MEDQA_OPTIONS + 1]; /* by number of options */
     char id_text[CATALOG_MAX][66]; /* " cardiology": continuations for logit */
     struct llm_text id[CATALOG_MAX];
+    struct synonyms synonyms; /* for the agreement of the reports */
 };
 
 struct panel_case {
@@ -80,6 +82,7 @@ static void panel_close(void *state)
     prompt_close(p->planner);
     prompt_close(p->specialist);
     prompt_close(p->aggregator);
+    synonyms_free(&p->synonyms);
     mem_free(p);
 }
 
@@ -298,6 +301,7 @@ static int panel_open(const struct strategy_env *env, struct str *describe, void
         int n = snprintf(p->id_text[i], sizeof p->id_text[i], " %s", env->catalog->entry[i].id);
         p->id[i] = (struct llm_text){p->id_text[i], (size_t)n};
     }
+    TRY_DONE(synonyms_read(env->options->synonyms, &p->synonyms, e));
     TRY_DONE(panel_choose(p, env, e));
     TRY_DONE(panel_limits(p, env->options, e));
     TRY_DONE(panel_prompts(p, env, &src, describe, e));
@@ -395,7 +399,7 @@ static int panel_start_given(const struct panel *p, struct consult *c, struct er
     pc->kept = c->env->given;
     c->selected = pc->plan.selected;
     c->n_selected = c->n_reports = c->env->n_given;
-    c->agreement = answer_agreement(pc->kept, c->n_reports);
+    TRY(agreement_reports(c, &p->synonyms, pc->kept, c->n_reports, e));
     return panel_ask_aggregator(p, c, e);
 }
 
@@ -483,6 +487,9 @@ static int panel_planned(const struct panel *p, struct consult *c, struct consul
     }
     call->parsed = true;
     consult_warn_closed(call, call->role->name);
+    if (pc->plan.selected_twice)
+        consult_warn(c, "planner: %d of %d names repeat a specialty and are left out",
+                     pc->plan.selected_twice, p->k);
     if (pc->plan.scored_twice)
         consult_warn(c, "planner: %d specialties scored twice, as many not at all",
                      pc->plan.scored_twice);
@@ -492,7 +499,7 @@ static int panel_planned(const struct panel *p, struct consult *c, struct consul
 /* ---- replies --------------------------------------------------------------------------------- */
 
 /* Reports in order of selection; the others leave a warning. */
-static int panel_collect(struct consult *c, struct err *e)
+static int panel_collect(const struct panel *p, struct consult *c, struct err *e)
 {
     struct panel_case *pc = c->data;
     struct answer_report *kept = arena_alloc(&c->arena, (size_t)pc->n_back, sizeof *kept);
@@ -512,8 +519,7 @@ static int panel_collect(struct consult *c, struct err *e)
             consult_warn(c, "%s: probabilities summed to more than 1 and were rescaled", id);
     }
     pc->kept = kept;
-    c->agreement = answer_agreement(kept, c->n_reports);
-    return 0;
+    return agreement_reports(c, &p->synonyms, kept, c->n_reports, e);
 }
 
 static int panel_reported(const struct panel *p, struct consult *c, struct consult_call *call,
@@ -533,7 +539,7 @@ static int panel_reported(const struct panel *p, struct consult *c, struct consu
     }
     if (++pc->n_back < pc->plan.n_selected)
         return 0;
-    TRY(panel_collect(c, e));
+    TRY(panel_collect(p, c, e));
     if (!c->n_reports) {
         consult_unparsed(c, "no specialist's report could be used: %s", c->last->why);
         return 0;
@@ -688,9 +694,11 @@ static void panel_facts(const struct consult *c, enum strategy_form form, struct
     if (form == STRATEGY_TRACE)
         return;
     strategy_facts_selected(c, out);
-    for (int i = 0; i < cat->n && pc->plan.has_log_p; i++)
-        str_addf(out, "%s\"%s\": %.9g%s", i ? ", " : ", \"log_p\": {", cat->entry[i].id,
-                 pc->plan.log_p[i], i + 1 < cat->n ? "" : "}");
+    for (int i = 0; i < cat->n && pc->plan.has_log_p; i++) {
+        str_addf(out, "%s\"%s\": ", i ? ", " : ", \"log_p\": {", cat->entry[i].id);
+        str_add_number(out, pc->plan.log_p[i], 9);
+        str_adds(out, i + 1 < cat->n ? "" : "}");
+    }
 }
 
 const struct strategy strategy_panel = {

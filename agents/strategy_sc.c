@@ -348,6 +348,7 @@ static int sc_step(const void *state, struct consult *c, struct consult_call *ca
     const int more = sc_more(c);
     if (more)
         return sc_ask(state, c, more, e);
+    TRY(speaker_choices(c, sc->sample, sc->n_asked, e));
     sc_decide(state, c);
     return 0;
 }

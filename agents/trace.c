@@ -6,8 +6,10 @@
 #include <unistd.h>
 
 #include "folder.h"
+#include "gridfile.h"
 #include "manifest.h"
 #include "mem.h"
+#include "trace_parts.h"
 #include "trace_scan.h"
 #include "zio.h"
 
@@ -16,10 +18,12 @@
 struct trace {
     struct folder folder;
     struct manifest manifest;
-    int fd;      /* traces.jsonl, -1 until something is appended */
-    off_t end;   /* last good end of traces.jsonl */
-    bool sealed; /* only the .gz is there */
-    bool plain;  /* traces.jsonl is there */
+    struct lease *lease; /* NULL = flock */
+    char name[32];       /* of the file that is appended to: traces.jsonl, or a part */
+    int fd;              /* of that file, -1 until something is appended */
+    off_t end;           /* its last good end */
+    bool sealed;         /* only the .gz is there */
+    bool plain;          /* traces.jsonl or a part is there */
     struct results results;
     unsigned char *has; /* (n_has) by question index */
     size_t n_has;
@@ -158,8 +162,66 @@ done:
     return rc;
 }
 
+/* Puts the good cases of all parts into the own one; damaged parts are kept under other names. */
+static int trace_repair_parts(struct trace *t, const struct str *kept, struct err *e)
+{
+    char name[32], path[1100], bad[1100], as[64];
+    int *list = NULL, rc = 0;
+    size_t n = 0;
+    TRY(trace_parts_list(&t->folder, &list, &n, e));
+    TRY_DONE(folder_save(&t->folder, t->name, kept->s, kept->len, e));
+    t->end = (off_t)kept->len;
+    t->plain = true;
+    for (size_t i = 0; i <= n; i++) { /* the last one is the sealed file */
+        if (i < n)
+            trace_part_name(list[i], name);
+        else
+            snprintf(name, sizeof name, "traces.jsonl.gz");
+        snprintf(path, sizeof path, "%s.bad", name);
+        folder_free_name(&t->folder, path, as);
+        folder_path(&t->folder, name, path);
+        folder_path(&t->folder, as, bad);
+        if (strcmp(name, t->name) != 0 && rename(path, bad) != 0 && errno != ENOENT)
+            TRY_DONE(err_set(e, ERR_IO, "cannot keep %s as %s: %s", path, bad, strerror(errno)));
+    }
+    str_addf(&t->notes, "repaired: %zu cases kept; the former files are %s/*.bad\n", t->results.n,
+             t->folder.dir);
+done:
+    mem_free(list);
+    return rc;
+}
+
+/* The cases of all holders of the lease. Their files are only read. */
+static int trace_load_parts(struct trace *t, bool repair, struct err *e)
+{
+    struct str kept = STR_INIT;
+    struct trace_parts p = {
+        .results = &t->results, .has = &t->has, .n_has = &t->n_has, .kept = repair ? &kept : NULL};
+    int rc;
+    trace_part_name(lease_number(t->lease), t->name);
+    t->plain = trace_parts_any(&t->folder) || folder_has(&t->folder, "traces.jsonl");
+    t->sealed = !t->plain && folder_has(&t->folder, "traces.jsonl.gz");
+    TRY_DONE(trace_parts_scan(&t->folder, &p, e));
+    TRY_DONE(str_ok(&kept, "a repaired trace", e));
+    if (p.bad.damaged && !repair)
+        rc = trace_refuse(&p.bad, p.bad_path, e);
+    else if (p.bad.damaged)
+        rc = trace_repair_parts(t, &kept, e);
+    else if (p.unfinished)
+        str_addf(&t->notes, "%zu bytes of an unfinished case are left out\n", p.unfinished);
+done:
+    str_free(&kept);
+    return rc;
+}
+
+static int trace_held(struct trace *t, struct err *e)
+{
+    return t->lease ? lease_check(t->lease, e) : 0;
+}
+
 int trace_figures(struct trace *t, const char *figures, struct err *e)
 {
+    TRY(trace_held(t, e));
     return manifest_write(&t->manifest, &t->folder, figures, e);
 }
 
@@ -204,9 +266,25 @@ static int trace_set_aside(struct trace *t, struct err *e)
     return 0;
 }
 
-static int trace_load(struct trace *t, const struct trace_options *o, struct err *e)
+/* The file of a folder that is written under flock. */
+static int trace_load_files(struct trace *t, bool repair, struct err *e)
 {
     bool plain;
+    TRY(trace_plain(&t->folder, &plain, e));
+    if (plain)
+        return trace_load_plain(t, repair, e);
+    if (folder_has(&t->folder, "traces.jsonl"))
+        TRY(trace_set_aside(t, e));
+    return folder_has(&t->folder, "traces.jsonl.gz") ? trace_load_sealed(t, repair, e) : 0;
+}
+
+static int trace_load(struct trace *t, const struct trace_options *o, struct err *e)
+{
+    if (folder_has(&t->folder, GRIDFILE_NAME))
+        FAIL(e, ERR_CONFIG,
+             "%s is the folder of an experiment (%s); a run needs a folder of its own: choose "
+             "another --out, or continue the experiment with its own configuration",
+             t->folder.dir, GRIDFILE_NAME);
     if (o->fresh)
         TRY(folder_set_aside(&t->folder, &t->notes, e));
     if (folder_has(&t->folder, "run.json"))
@@ -224,15 +302,26 @@ static int trace_load(struct trace *t, const struct trace_options *o, struct err
              t->folder.dir);
     else
         TRY(manifest_begin(&t->manifest, &t->folder, o, e));
-    TRY(trace_plain(&t->folder, &plain, e));
-    if (plain)
-        TRY(trace_load_plain(t, o->repair, e));
-    else if (folder_has(&t->folder, "traces.jsonl"))
-        TRY(trace_set_aside(t, e));
-    if (!plain && folder_has(&t->folder, "traces.jsonl.gz"))
-        TRY(trace_load_sealed(t, o->repair, e));
+    if (t->lease)
+        TRY(trace_load_parts(t, o->repair, e));
+    else
+        TRY(trace_load_files(t, o->repair, e));
     TRY(trace_figures(t, "null", e));
     return str_ok(&t->notes, "notes", e);
+}
+
+/* A folder that is written under a lease is not written without one. */
+static int trace_lock(struct trace *t, struct err *e)
+{
+    if (t->lease)
+        return lease_check(t->lease, e);
+    TRY(lease_refuse_held(t->folder.dir, e));
+    if (trace_parts_any(&t->folder))
+        FAIL(e, ERR_USAGE,
+             "%s is a shard that is not finished; continue it by mas eval --shard, with the folder "
+             "above it as --out",
+             t->folder.dir);
+    return folder_lock(&t->folder, e);
 }
 
 int trace_open(const struct trace_options *opt, struct trace **out, struct err *e)
@@ -242,9 +331,11 @@ int trace_open(const struct trace_options *opt, struct trace **out, struct err *
     if (!t)
         return NOMEM(e, sizeof *t, "a trace");
     t->folder.lock = t->fd = -1;
+    t->lease = opt->lease;
+    snprintf(t->name, sizeof t->name, "traces.jsonl");
     t->notes = t->manifest.head = t->manifest.json = (struct str)STR_INIT;
     TRY_DONE(folder_make(&t->folder, opt->dir, e));
-    TRY_DONE(folder_lock(&t->folder, e));
+    TRY_DONE(trace_lock(t, e));
     TRY_DONE(trace_load(t, opt, e));
     *out = t;
     t = NULL;
@@ -309,9 +400,10 @@ static int trace_writable(struct trace *t, struct err *e)
     char path[1100];
     if (t->fd >= 0)
         return 0;
-    if (t->sealed)
+    if (t->sealed && !t->lease)
         TRY(trace_unseal(t, e));
-    folder_path(&t->folder, "traces.jsonl", path);
+    t->sealed = false;
+    folder_path(&t->folder, t->name, path);
     t->fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666);
     if (t->fd < 0)
         FAIL(e, ERR_CREATE, "cannot write %s: %s", path, strerror(errno));
@@ -322,7 +414,8 @@ static int trace_writable(struct trace *t, struct err *e)
 static int trace_write(struct trace *t, const struct str *s, struct err *e)
 {
     char path[1100];
-    folder_path(&t->folder, "traces.jsonl", path);
+    TRY(trace_held(t, e));
+    folder_path(&t->folder, t->name, path);
     int rc = zio_write_all(t->fd, path, s->s, s->len, e);
     if (!rc && fdatasync(t->fd) != 0)
         rc = err_set(e, ERR_IO, "cannot sync %s: %s", path, strerror(errno));
@@ -336,21 +429,33 @@ static int trace_write(struct trace *t, const struct str *s, struct err *e)
     return 0;
 }
 
+/* *last: offset of the case's own line. */
+static int trace_case_lines(const struct consult *c, struct str *s, size_t *last, struct err *e)
+{
+    for (const struct consult_call *k = c->first; k; k = k->next) {
+        *last = s->len;
+        result_write_call(c, k, s);
+        trace_end_line(s, *last);
+    }
+    *last = s->len;
+    result_write(c, s);
+    trace_end_line(s, *last);
+    return str_ok(s, "a trace line", e);
+}
+
+int trace_lines(const struct consult *c, struct str *out, struct err *e)
+{
+    size_t last = 0;
+    return trace_case_lines(c, out, &last, e);
+}
+
 int trace_append(struct trace *t, const struct consult *c, struct err *e)
 {
     struct str s = STR_INIT;
     bool twice = false;
     int rc;
     size_t begin = 0;
-    for (const struct consult_call *k = c->first; k; k = k->next) {
-        begin = s.len;
-        result_write_call(c, k, &s);
-        trace_end_line(&s, begin);
-    }
-    begin = s.len;
-    result_write(c, &s);
-    trace_end_line(&s, begin);
-    TRY_DONE(str_ok(&s, "a trace line", e));
+    TRY_DONE(trace_case_lines(c, &s, &begin, e));
     TRY_DONE(trace_writable(t, e));
     TRY_DONE(result_read(&t->results, s.s + begin, s.len - begin - 1, e));
     rc = trace_write(t, &s, e);
@@ -378,12 +483,15 @@ int trace_seal(struct trace *t, struct err *e)
 {
     char path[1100];
     struct str text = STR_INIT, out = STR_INIT;
-    size_t begin = 0;
+    size_t begin = 0, unfinished = 0;
     int rc, cases = 0;
     if (t->sealed || !t->plain)
         return 0;
     folder_path(&t->folder, "traces.jsonl", path);
-    TRY_DONE(zio_read(path, TRACE_BYTES, &text, e));
+    if (t->lease)
+        TRY_DONE(trace_parts_text(&t->folder, &text, &unfinished, e));
+    else
+        TRY_DONE(zio_read(path, TRACE_BYTES, &text, e));
     for (size_t at = 0; at < text.len;) {
         const char *nl = memchr(text.s + at, '\n', text.len - at);
         size_t end = nl ? (size_t)(nl - text.s) + 1 : text.len;
@@ -395,12 +503,15 @@ int trace_seal(struct trace *t, struct err *e)
             cases = 0;
         }
     }
+    TRY_DONE(trace_held(t, e));
     TRY_DONE(folder_save(&t->folder, "traces.jsonl.gz", out.s, out.len, e));
     if (t->fd >= 0)
         close(t->fd);
     t->fd = -1;
     t->sealed = true;
-    if (unlink(path) != 0)
+    if (t->lease)
+        rc = trace_parts_remove(&t->folder, lease_number(t->lease), e);
+    else if (unlink(path) != 0)
         rc = err_set(e, ERR_IO, "cannot remove %s: %s", path, strerror(errno));
 done:
     str_free(&text);

@@ -19,6 +19,7 @@
 
 #include <stdbool.h>
 
+#include "lease.h"
 #include "medqa.h"
 #include "records.h"
 #include "result.h"
@@ -29,20 +30,32 @@
 
 struct trace;
 
+struct trace_given {      /* a data file as another folder describes it */
+    const char *records;  /* text of records.jsonl */
+    const char *describe; /* JSON object of records_describe */
+    const char *sessions; /* items of the array "sessions" of run.json */
+};
+
 struct trace_options {
     const char *dir; /* made if need be, parents too */
     /* JSON object of JSON objects and values: the settings that must not change */
     const char *identity;
     /* likewise, the settings that may change; a continuation with other values is a new session */
     const char *about;
+    const char *defaults;     /* JSON object: every option's default (trace_diff.h); NULL = none */
     const struct medqa *data; /* the file, or one question */
     size_t asked; /* number of first records that the figures cover; 0 = all. May change */
     bool repair;
+    /* held for the folder or one above it, in place of flock; NULL = flock. The cases go to a part
+     * of their own (trace_parts.h). It must outlive the trace */
+    struct lease *lease;
+    /* in place of data, when the file is not there (merge.h); NULL = none */
+    const struct trace_given *given;
     bool fresh; /* moves the folder's content to DIR/old-1, old-2, .. */
 };
 
-/* ERR_CREATE (folder, lock: names the other process), ERR_CONFIG (identity differs: says how; a
- * folder of another format), ERR_DATA (damage), ERR_IO, ERR_NOMEM. */
+/* ERR_CREATE (folder, lock, lease: names the other process), ERR_CONFIG (identity differs: says
+ * how; a folder of another format), ERR_DATA (damage), ERR_IO, ERR_NOMEM. */
 int trace_open(const struct trace_options *opt, struct trace **out, struct err *e);
 void trace_close(struct trace *t); /* accepts NULL */
 
@@ -53,10 +66,13 @@ const struct results *trace_results(const struct trace *t);
 bool trace_has(const struct trace *t, int64_t index); /* true: that question is finished */
 
 /* Writes a finished case and its calls. On failure the file is cut back to its last good end, the
- * case is not counted, and the run can be continued later. ERR_IO, ERR_NOMEM. */
+ * case is not counted, and the run can be continued later. ERR_CREATE: the lease is lost. ERR_IO,
+ * ERR_NOMEM. */
 int trace_append(struct trace *t, const struct consult *c, struct err *e);
-/* Writes finished cases that another program answered: their whole lines, each with its checksum
- * and without calls. All are written, or none. ERR_DATA when a line is wrong or its question is
+/* The lines that trace_append writes for a case, for another process to write. ERR_NOMEM. */
+int trace_lines(const struct consult *c, struct str *out, struct err *e);
+/* Writes finished cases that another process answered: whole lines with their checksums, each case
+ * after its calls. All are written, or none. ERR_DATA when a line is wrong or its question is
  * finished, ERR_IO, ERR_NOMEM. */
 int trace_import(struct trace *t, const struct str *lines, struct err *e);
 /* Compresses a complete run. Crash-safe; does nothing if it is sealed already. */

@@ -11,7 +11,13 @@
 
 /* Appends the differences between the object `was` and the JSON text `now`, with both values. *n:
  * number of different values. Paths are skipped, because the hashes of their files are compared.
- * ERR_DATA when now is no JSON, ERR_NOMEM. */
-int trace_differences(const json_t *was, const char *now, int *n, struct str *out, struct err *e);
+ *
+ * defaults: JSON object of options by name, or NULL. An option that only one side has is compared
+ * as if the other side had its default. So a run can be continued by a program with new options,
+ * as long as they have their defaults.
+ *
+ * ERR_DATA when now or defaults is no JSON, ERR_NOMEM. */
+int trace_differences(const json_t *was, const char *now, const char *defaults, int *n,
+                      struct str *out, struct err *e);
 
 #endif

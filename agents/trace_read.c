@@ -5,7 +5,9 @@
 
 #include "manifest.h"
 #include "sha256.h"
+#include "shard.h"
 #include "trace.h"
+#include "trace_parts.h"
 #include "trace_scan.h"
 #include "zio.h"
 
@@ -62,6 +64,41 @@ done:
     return rc;
 }
 
+/* Puts the results in the order of the data file and compares them with its records. */
+static int trace_read_order(struct trace_run *r, const char *path, struct err *e)
+{
+    results_sort(&r->results);
+    for (size_t i = 0; i < r->results.n; i++) {
+        const struct result *res = &r->results.r[i];
+        size_t at = (size_t)res->index;
+        if (at >= r->records.n || strcmp(r->records.r[at].id, res->id) != 0)
+            FAIL(e, ERR_DATA, "%s: question %s is not record %zu of records.jsonl", path, res->id,
+                 at + 1);
+    }
+    return 0;
+}
+
+/* The cases of a folder that is written under a lease. */
+static int trace_read_parts(const struct folder *f, struct trace_run *r, struct err *e)
+{
+    unsigned char *has = NULL;
+    size_t n_has = 0;
+    struct trace_parts p = {.results = &r->results,
+                            .has = &has,
+                            .n_has = &n_has,
+                            .roles = &r->roles,
+                            .asked = r->asked};
+    int rc = trace_parts_scan(f, &p, e);
+    if (rc == 0 && p.bad.damaged)
+        rc = trace_refuse(&p.bad, p.bad_path, e);
+    if (rc == 0 && p.unfinished)
+        str_addf(&r->notes, "%s: %zu bytes of an unfinished case left out\n", f->dir, p.unfinished);
+    if (rc == 0)
+        rc = trace_read_order(r, f->dir, e);
+    mem_free(has);
+    return rc;
+}
+
 static int trace_read_cases(const struct folder *f, struct trace_run *r, struct err *e)
 {
     char path[1100];
@@ -75,6 +112,8 @@ static int trace_read_cases(const struct folder *f, struct trace_run *r, struct 
                            .asked = r->asked};
     int rc = 0;
     bool plain;
+    if (trace_parts_any(f))
+        return trace_read_parts(f, r, e);
     TRY(trace_plain(f, &plain, e));
     if (!plain && !folder_has(f, "traces.jsonl.gz")) /* nothing was finished yet */
         return 0;
@@ -86,14 +125,8 @@ static int trace_read_cases(const struct folder *f, struct trace_run *r, struct 
     else if (s.good_end < text.len)
         str_addf(&r->notes, "%s: %zu bytes of an unfinished case left out\n", path,
                  text.len - s.good_end);
-    results_sort(&r->results);
-    for (size_t i = 0; !rc && i < r->results.n; i++) {
-        const struct result *res = &r->results.r[i];
-        size_t at = (size_t)res->index;
-        if (at >= r->records.n || strcmp(r->records.r[at].id, res->id) != 0)
-            rc = err_set(e, ERR_DATA, "%s: question %s is not record %zu of records.jsonl", path,
-                         res->id, at + 1);
-    }
+    if (!rc)
+        rc = trace_read_order(r, path, e);
 done:
     str_free(&text);
     mem_free(has);
@@ -110,6 +143,7 @@ int trace_read(const char *dir, struct trace_run *out, struct err *e)
         FAIL(e, ERR_NOINPUT, "the folder's name has %zu bytes", strlen(dir));
     memcpy(f.dir, dir, strlen(dir) + 1);
     folder_path(&f, "run.json", path);
+    TRY_DONE(shard_refuse_unmerged(dir, e));
     TRY_DONE(zio_read(path, MANIFEST_BYTES, &r.json, e));
     rc = trace_read_run(dir, &r, sha256, e);
     if (rc == ERR_DATA)

@@ -93,9 +93,10 @@ static int trace_scan_case(struct trace_scan *s, const char *text, size_t at, si
                      s->results->r[had].calls);
     if (!rc)
         rc = trace_mark(s->has, s->n_has, s->results->r[had].index, &twice, &why);
-    if (!rc && twice)
+    const bool again = !rc && twice && s->once;
+    if (!rc && twice && !again)
         rc = err_set(&why, ERR_DATA, "the question was finished before");
-    if (!rc && s->roles && (size_t)s->results->r[had].index < s->asked)
+    if (!rc && !again && s->roles && (size_t)s->results->r[had].index < s->asked)
         rc = trace_scan_roles(s, text, s->group_at, at, &why);
     if (rc == ERR_NOMEM)
         FAIL(e, rc, "%s", why.msg);
@@ -103,7 +104,9 @@ static int trace_scan_case(struct trace_scan *s, const char *text, size_t at, si
         s->results->n = had;
         trace_damage(s, id, why.msg);
     } else {
-        if (s->kept)
+        if (again)
+            s->results->n = had;
+        if (s->kept && !again)
             str_add(s->kept, text + s->group_at, end - s->group_at);
         s->good_end = end;
     }

@@ -16,7 +16,8 @@ struct trace_scan {
     struct results *results;
     unsigned char **has;
     size_t *n_has;
-    struct str *kept; /* repair: the good cases; NULL otherwise */
+    struct str *kept; /* takes the good cases; NULL = not wanted */
+    bool once;        /* a case that was finished before is left out and is no damage */
     /* calls of the cases whose index is below `asked`; NULL = not counted */
     struct roles *roles;
     size_t asked;

@@ -10,22 +10,34 @@
 
 #if MAS_HAVE_CUDA
 int ops_open_cuda(const struct ops_options *opt, struct ops **out, struct err *e);
+int ops_devices_cuda(int *n, struct err *e);
 #else
 static int ops_open_cuda(const struct ops_options *opt, struct ops **out, struct err *e)
 {
     (void)opt, (void)out;
     FAIL(e, ERR_NODEV, "this build has no CUDA backend: nvcc was not found, or MAS_CUDA is OFF");
 }
+static int ops_devices_cuda(int *n, struct err *e)
+{
+    (void)n;
+    return ops_open_cuda(NULL, NULL, e);
+}
 #endif
 
 #if MAS_HAVE_CUDAHOST
 int ops_open_cudahost(const struct ops_options *opt, struct ops **out, struct err *e);
+int ops_devices_cudahost(int *n, struct err *e);
 #else
 static int ops_open_cudahost(const struct ops_options *opt, struct ops **out, struct err *e)
 {
     (void)opt, (void)out;
     FAIL(e, ERR_NODEV,
          "this build cannot run CUDA kernels on the host: CUDA's headers were not found");
+}
+static int ops_devices_cudahost(int *n, struct err *e)
+{
+    (void)n;
+    return ops_open_cudahost(NULL, NULL, e);
 }
 #endif
 
@@ -91,6 +103,21 @@ int ops_open(const char *kind, const struct ops_options *opt, struct ops **out, 
         return 0;
     }
     FAIL(e, ERR_NODEV, "unknown backend '%s'; use auto, cpu or ref", kind);
+}
+
+int ops_devices(const char *kind, const struct ops_options *opt, int *n, struct err *e)
+{
+    if (!strcmp(kind, "sim") && opt && opt->sim) {
+        *n = sim_cards(opt->sim);
+        return 0;
+    }
+    if (!strcmp(kind, "cuda"))
+        return ops_devices_cuda(n, e);
+    if (!strcmp(kind, "cudahost"))
+        return ops_devices_cudahost(n, e);
+    if (strcmp(kind, "auto") || ops_devices_cuda(n, NULL) < 0)
+        *n = 1;
+    return 0;
 }
 
 int ops_open_beside(const struct ops *ops, const struct ops_options *opt, struct ops **out,

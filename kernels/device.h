@@ -6,6 +6,10 @@
  * its call returns. On a GPU ops and copies are queued; only dev->api->sync and event_sync wait,
  * and they report errors of queued work at the latest. After such an error no result of the device
  * is valid: close it.
+ *
+ * Several devices of one kind work side by side, each opened by its ordinal (ops.h). A pointer, a
+ * stream and an event belong to the device that made them. Two calls take those of another device
+ * of the same kind: peer_copy, and stream_wait with an event of that device.
  */
 #ifndef MAS_DEVICE_H
 #define MAS_DEVICE_H
@@ -46,6 +50,7 @@ struct dev_api {
     int (*event_open)(struct device *d, struct event **out, struct err *e);
     void (*event_close)(struct device *d, struct event *ev);
     int (*event_record)(struct device *d, struct event *ev, struct stream *s, struct err *e);
+    /* Work queued on s after this call waits for the last record of ev, also of another device. */
     int (*stream_wait)(struct device *d, struct stream *s, struct event *ev, struct err *e);
     int (*event_sync)(struct device *d, struct event *ev, struct err *e);
     int (*sync)(struct device *d, struct stream *s, struct err *e); /* waits for all of s */
@@ -70,6 +75,13 @@ struct dev_api {
     /* Copies of the stream between host and device take at least bytes / rate; 0 = no limit. Only
      * of a device with a clock of its own; NULL: the caller delays copies itself (host_call). */
     void (*stream_limit)(struct device *d, struct stream *s, double rate);
+    /* *yes: peer_copy from `from` to d takes one copy, without the host. NULL: never. */
+    int (*peer)(struct device *d, struct device *from, bool *yes, struct err *e);
+    /* Copies from memory of `from` to memory of d, on a stream of d. Only where peer says yes;
+     * otherwise the caller copies to pinned memory and from there. dst and src stay valid until
+     * the stream has passed this point. */
+    int (*peer_copy)(struct device *d, struct stream *s, void *dst, struct device *from,
+                     const void *src, size_t bytes, struct err *e);
 };
 
 struct device {
@@ -77,6 +89,7 @@ struct device {
     const char *kind; /* "cpu", "cuda", "cudahost", "sim" */
     char name[128];   /* "AMD EPYC, 2 threads, AVX-512 VNNI", for headers of results */
     char pci[16];     /* bus id of a GPU, "0000:C1:00.0"; "" = no GPU */
+    int ordinal;      /* number of the GPU among those of its kind */
     /* MEM_DEVICE is the host's own memory: the ops take pointers into a mapped file */
     bool is_host;
     bool hollow; /* buffers have no contents, so nothing needs to be read into them (sim.h) */

@@ -368,7 +368,7 @@ struct ops_options {
     /* CPU: "auto", "scalar", "avx2", "avxvnni", "avx512vnni", "neon"; a set that the processor
      * lacks is an error */
     const char *isa;
-    int device;          /* GPU: its number */
+    int device;          /* GPU: its number; also of "sim" */
     uint64_t vram_bytes; /* GPU: the most memory to take; 0 = all free memory */
     struct sim *sim;     /* "sim": its clock (sim.h), which outlives the backend */
 };
@@ -385,6 +385,9 @@ int ops_open(const char *kind, const struct ops_options *opt, struct ops **out, 
 /* The backend that computes on the host beside `ops`: "cpu", or the CPU of the same simulation. */
 int ops_open_beside(const struct ops *ops, const struct ops_options *opt, struct ops **out,
                     struct err *e);
+/* *n: number of devices of this kind, to open by the numbers 0 .. n - 1. "auto" counts GPUs, or the
+ * CPU as one; "sim" those of opt->sim. ERR_NODEV as ops_open. */
+int ops_devices(const char *kind, const struct ops_options *opt, int *n, struct err *e);
 void ops_close(struct ops *ops); /* accepts NULL */
 const char *ops_op_name(enum op op);
 

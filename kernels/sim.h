@@ -1,18 +1,20 @@
 /*
- * sim: a device that computes nothing and keeps a clock, for absent machines and models. The whole
- * engine runs on it. The result is time, not text.
+ * sim: devices that compute nothing and keep a clock, for absent machines and models. The whole
+ * engine runs on them. The result is time, not text.
  *
- * Four engines work beside one another: the device, its two copy engines (up: to the device, down:
- * from it) and the CPU. Ops and copies wait in their streams in order. An engine takes the work
- * that can start first. Work takes
+ * Each device ("card") has three engines: its arithmetic and two copy engines (up: to the device,
+ * down: from it). All of them and the CPU work beside one another. Ops and copies wait in their
+ * streams in order. An engine takes the work that can start first. Work takes
  *
  *   an op             max(bytes of weights and cache / vram, operations / device_ops)  (traffic.h)
  *                     bytes that lie in an L2 cache cost nothing
  *   a copy            bytes / link, or bytes / limit on a stream with a lower one (device.h)
+ *   a peer copy       bytes / peer, on the engine "up" of the card that receives
  *   an op on the CPU  max(bytes / host, bytes / host_row, operations / host_ops), by which the
  *                     host's clock advances
  *
- * While a copy goes up, the CPU has dram minus the copy's rate, and at least a tenth of host.
+ * While copies go up, the CPU has dram minus their rates, and at least a tenth of host. Cards have
+ * links of their own.
  *
  * Work starts at the earliest hop_s after it was queued. A thread that waits for a stream learns of
  * its end hop_s later. Host code takes no time. Memory of the device is address space that must not
@@ -27,23 +29,34 @@
 
 #include "ops.h"
 
-struct sim_config {
+enum { SIM_CARDS = 8 };
+
+struct sim_card {
     uint64_t vram_bytes;
     /* part of vram_bytes that counts as free and is refused when asked for */
     uint64_t lost_bytes;
-    double vram, link, host;     /* bytes/s */
-    double host_row;             /* bytes/s that the CPU's arithmetic takes; 0 = not a limit */
-    double dram;                 /* bytes/s that CPU and link share; 0 = no limit */
-    double device_ops, host_ops; /* operations/s; 0 = not a limit */
-    double hop_s;                /* seconds */
-    size_t n_span;               /* trace: spans kept at most */
+    double vram, link; /* bytes/s */
+    double device_ops; /* operations/s; 0 = not a limit */
+};
+
+struct sim_config {
+    struct sim_card card[SIM_CARDS]; /* (n_card) the devices 0 .. n_card - 1 */
+    int n_card;
+    double peer;     /* bytes/s from card to card; 0 = no peer access */
+    double host;     /* bytes/s */
+    double host_row; /* bytes/s that the CPU's arithmetic takes; 0 = not a limit */
+    double dram;     /* bytes/s that CPU and link share; 0 = no limit */
+    double host_ops; /* operations/s; 0 = not a limit */
+    double hop_s;    /* seconds */
+    size_t n_span;   /* trace: spans kept at most */
 };
 
 enum sim_engine { SIM_DEVICE, SIM_UP, SIM_DOWN, SIM_CPU, SIM_ENGINES };
 
 struct sim_span { /* one piece of work; seconds of the clock */
     enum sim_engine engine;
-    const char *name; /* name of the op; "copy", "fill" */
+    int card;         /* 0 for the CPU */
+    const char *name; /* name of the op; "copy", "peer copy", "fill" */
     double start, end, bytes;
 };
 
@@ -52,8 +65,9 @@ struct sim;
 int sim_open(const struct sim_config *c, struct sim **out, struct err *e);
 void sim_close(struct sim *s); /* accepts NULL; after its backends */
 double sim_now(struct sim *s); /* the host's clock, seconds from 0 */
-/* seconds of all work started on this engine */
-double sim_busy(struct sim *s, enum sim_engine engine);
+int sim_cards(const struct sim *s);
+/* seconds of all work started on this engine of a card; SIM_CPU belongs to none */
+double sim_busy(struct sim *s, int card, enum sim_engine engine);
 /* The spans since the last clear, in order of their start on each engine; valid until the next call
  * of any function here. */
 size_t sim_trace(struct sim *s, const struct sim_span **out);

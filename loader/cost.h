@@ -23,11 +23,27 @@
  *     tenth of its own rate. A step is never shorter than (streamed + host bytes) / dram.
  *   - cost_step runs this clock until it repeats and returns the duration of one step.
  *
+ * Several devices form a pipeline. Each has a run of consecutive layers, its own link and its own
+ * ring; all share the host and its memory.
+ *
+ *   - A border lies between the last part of one device and the first part of the next. The
+ *     activations of a micro-batch take hop_s + bytes / rate of struct cost_hop to cross it.
+ *   - A step of n_micro micro-batches: each passes all devices in order. A device computes one
+ *     micro-batch at a time, in order, and reads its weights again for each.
+ *   - Micro-batch k of the next step starts step_s after micro-batch k of this step has left the
+ *     last part. Without overlap it starts after all of this step's micro-batches have. Then the
+ *     output is computed once, for all of them together.
+ *   - Devices that share each matrix count as one, with an all-reduce after each attn and ffn.
+ *   - While n devices copy, the CPU has dram - the sum of their links.
+ *
  * Closed forms that follow. W: bytes of weights, V: those resident, n: sequences of L tokens, k:
  * bytes of KV a token.
  *   all resident       step = (W + n L k) / vram
  *   the rest streamed  step = (W - V) / link              (while compute stays hidden)
  *   the rest on host   step = (W - V) / host + V / vram
+ *   resident on several devices, weights W_d and time t_d of device d for B / m sequences:
+ *     one micro-batch               step = sum of t_d + hops
+ *     m >= n devices, with overlap  step = m x max t_d
  */
 #ifndef MAS_COST_H
 #define MAS_COST_H
@@ -69,6 +85,24 @@ struct plan_rates {
     double launch_s;
 };
 
+/* the most devices of a plan, and micro-batches of a step */
+enum { COST_DEVICES = 8, COST_MICRO = 16 };
+
+/* One of several devices. */
+struct cost_device {
+    double vram, link, device_ops, launch_s; /* as in struct plan_rates */
+    uint64_t ring_bytes;                     /* at least its largest streamed part, if any */
+};
+
+/* The way of activations from one device to another. */
+struct cost_hop {
+    double rate;  /* bytes/s, from the memory of one to that of the other */
+    double hop_s; /* fixed: until the other device starts */
+    /* true: one copy, device to device. false: a copy to pinned memory, then one from there; rate
+     * counts both. */
+    bool peer;
+};
+
 /* Number of kernels of each part in a decode step with quantised weights. These are the figures of
  * kernels/CUDA.md; t_cudahost_launches counts them. */
 #define COST_LAUNCHES_EMBED 1 /* embed */
@@ -85,12 +119,21 @@ struct cost_part {
     int layer;
     enum plan_place place;
     uint64_t bytes;
+    int device; /* index; parts of a device follow one another */
 };
 
 struct cost_model {
     const struct cost_part *part; /* (n_part) in order of use */
     int n_part;
     struct plan_rates rates;
+    /* (n_device) and (n_device, n_device), from x to. n_device 0: one device, described by rates
+     * and ring_bytes. Otherwise the fields of a device replace those. */
+    const struct cost_device *device;
+    const struct cost_hop *hop;
+    int n_device;
+    /* Micro-batches of a step; 0 and 1: one. With more, only the embedding may be PLAN_HOST. */
+    int n_micro;
+    bool steps_overlap;          /* of micro-batches; see above */
     bool from_disk;              /* every step reads the streamed bytes from the disk */
     uint64_t ring_bytes;         /* at least the largest streamed part, if there is one */
     uint64_t kv_bytes_per_token; /* all layers */
@@ -98,6 +141,9 @@ struct cost_model {
     int n_windowed, window; /* layers with a sliding window; positions of K and V that they read */
     uint64_t row_bytes;     /* activations of a token */
     double ops_per_byte;    /* operations of one row for a byte of weights */
+    /* An all-reduce after each attn and ffn part: fixed time, and bytes/s of its result. rate 0:
+     * there is none. */
+    double reduce_s, reduce_rate;
     double attn_more; /* mean number of kernels of attention parts beyond COST_LAUNCHES_ATTN */
 };
 
@@ -112,14 +158,16 @@ double cost_launches(int n_layer, double attn_more, int rows);
 
 struct cost { /* seconds of one step */
     double step_s;
-    double link_s;   /* time that the link copies */
-    double device_s; /* time that the device computes */
+    double link_s;   /* time that the link copies; of several devices the longest */
+    double device_s; /* time that the device computes; of several devices the longest */
     double host_s;   /* time that the CPU computes */
-    double hop_s;    /* time that activations cross, both ways */
+    double hop_s;    /* time that activations cross between device and host, both ways */
+    double border_s; /* time that activations cross between devices */
+    double busy_s[COST_DEVICES]; /* of several devices: the time that each computes */
 };
 
 /* ERR_BUG unless rates.vram > 0, rates.link > 0 with streamed parts, and rates.host > 0 with ffn
- * parts on the host. */
+ * parts on the host. Each of several devices needs the same, and each border a rate. */
 int cost_step(const struct cost_model *m, const struct cost_load *load, struct cost *out,
               struct err *e);
 

@@ -1,4 +1,5 @@
-/* The tensors of a model have three places, with one list of tensors each. The table `slot` has one
+/* The tensors of a model have three places, with one list of tensors each: the host, and memory and
+ * ring of each device. The table `slot` has one
  * row of n_slot tensors for each layer; slots outside the layers use row 0. place_open fills it
  * once, but the rows of a streamed part are written at each use. */
 #include "place.h"
@@ -29,21 +30,32 @@ struct place_list {
 struct place_part { /* in the order of a step */
     enum plan_place where;
     struct place_list streamed; /* views into the list of all */
-    int item;                   /* of the stage */
+    int item;                   /* of the stage of its device */
+    int device;
+};
+
+struct place_device {
+    struct device *dev;        /* NULL: it has no part */
+    struct place_list in_vram; /* laid out in vram */
+    struct buf vram;
+    int n_streamed;
+    struct stage *stage; /* NULL when nothing is streamed */
 };
 
 struct place {
+    const struct plan *plan;
     const struct weights *w;
-    struct device *dev;
+    struct place_device on[PLAN_DEVICES];
+    int n_device;            /* at least 1 */
+    struct device *dev;      /* the first with a part: allocates on the host */
     struct ops *host;        /* computes what is PLAN_HOST */
     bool mapped;             /* PLAN_HOST: views of the file */
     struct tensor *slot;     /* (n_layer or 1, n_slot) */
     struct place_part *part; /* (n_part) */
     int n_part, n_streamed, n_host;
     struct place_tensor *streamed; /* the streamed ones, part by part */
-    struct place_list in_vram, on_host;
-    struct buf vram, host_copy; /* of them; host: unless mapped */
-    struct stage *stage;        /* NULL when nothing is streamed */
+    struct place_list on_host;
+    struct buf host_copy; /* of it, unless mapped */
 };
 
 struct place_load { /* state of one load */
@@ -135,6 +147,11 @@ static int place_parts(struct place *p, const struct plan *plan, struct err *e)
         if (!part_allowed(p->dev, part, where))
             return part_refused(p, part, layer, where, e);
         p->part[u].where = where;
+        p->part[u].device = plan_device_of(plan, part, layer);
+        struct place_device *on = &p->on[p->part[u].device];
+        if (!on->dev)
+            FAIL(e, ERR_BUG, "place: no backend for device %d", p->part[u].device);
+        on->n_streamed += where == PLAN_STREAM;
         p->n_streamed += where == PLAN_STREAM;
         p->n_host += where == PLAN_HOST;
     }
@@ -209,12 +226,13 @@ static int list_alloc(const struct place *p, struct place_list *list, struct err
     return list->tensor ? 0 : NOMEM(e, n * sizeof *list->tensor, "the order of weights");
 }
 
-/* Lists all tensors of one place. */
-static int list_make(struct place *p, enum plan_place where, struct place_list *list, struct err *e)
+/* Lists all tensors of one place; device: -1 = of any. */
+static int list_make(struct place *p, enum plan_place where, int device, struct place_list *list,
+                     struct err *e)
 {
     TRY(list_alloc(p, list, e));
     for (int u = 0; u < p->n_part; u++)
-        if (p->part[u].where == where)
+        if (p->part[u].where == where && (device < 0 || p->part[u].device == device))
             TRY(list_part(p, u, list, e));
     list_lay_out(list);
     return 0;
@@ -260,12 +278,12 @@ static int load_mapped(struct place_load *load, const struct place_list *list, s
 }
 
 /* Allocates the memory of a copy, and points its tensors into it. */
-static int list_take(struct place *p, struct place_list *list, enum mem_space space, struct buf *to,
-                     struct err *e)
+static int list_take(struct device *dev, struct place_list *list, enum mem_space space,
+                     struct buf *to, struct err *e)
 {
     if (!list->n)
         return 0;
-    TRY(p->dev->api->alloc(p->dev, space, (size_t)list->bytes, to, e));
+    TRY(dev->api->alloc(dev, space, (size_t)list->bytes, to, e));
     for (int i = 0; i < list->n; i++)
         list->tensor[i].t->data = (unsigned char *)to->ptr + list->tensor[i].range.at;
     return 0;
@@ -273,11 +291,16 @@ static int list_take(struct place *p, struct place_list *list, enum mem_space sp
 
 static int place_take(struct place *p, struct err *e)
 {
-    TRY(list_make(p, PLAN_VRAM, &p->in_vram, e));
-    TRY(list_make(p, PLAN_HOST, &p->on_host, e));
-    TRY(list_take(p, &p->in_vram, MEM_DEVICE, &p->vram, e));
+    for (int d = 0; d < p->n_device; d++) {
+        struct place_device *on = &p->on[d];
+        if (!on->dev)
+            continue;
+        TRY(list_make(p, PLAN_VRAM, d, &on->in_vram, e));
+        TRY(list_take(on->dev, &on->in_vram, MEM_DEVICE, &on->vram, e));
+    }
+    TRY(list_make(p, PLAN_HOST, -1, &p->on_host, e));
     return p->mapped ? 0
-                     : list_take(p, &p->on_host, p->dev->is_host ? MEM_DEVICE : MEM_HOST,
+                     : list_take(p->dev, &p->on_host, p->dev->is_host ? MEM_DEVICE : MEM_HOST,
                                  &p->host_copy, e);
 }
 
@@ -338,16 +361,17 @@ static int load_copied(struct place *p, struct place_load *load, struct err *e)
     return 0;
 }
 
-static int load_uploaded(struct place *p, struct place_load *load, struct upload *up, struct err *e)
+static int load_uploaded(struct place_device *on, struct place_load *load, struct upload *up,
+                         struct err *e)
 {
-    unsigned char *base = p->vram.ptr;
+    unsigned char *base = on->vram.ptr;
     uint64_t largest = 0;
-    for (int i = 0; i < p->in_vram.n; i++)
-        if (p->in_vram.tensor[i].range.bytes > largest)
-            largest = p->in_vram.tensor[i].range.bytes;
+    for (int i = 0; i < on->in_vram.n; i++)
+        if (on->in_vram.tensor[i].range.bytes > largest)
+            largest = on->in_vram.tensor[i].range.bytes;
     TRY(upload_init(up, largest, e));
-    for (int i = 0; i < p->in_vram.n; i++) {
-        const struct place_tensor *r = &p->in_vram.tensor[i];
+    for (int i = 0; i < on->in_vram.n; i++) {
+        const struct place_tensor *r = &on->in_vram.tensor[i];
         if (i && r[-1].range.file_at == r->range.file_at)
             continue; /* a shared tensor is already copied */
         for (uint64_t at = 0; at < r->range.bytes; at += UPLOAD_PIECE) {
@@ -357,15 +381,15 @@ static int load_uploaded(struct place *p, struct place_load *load, struct upload
             load_step(load, n);
         }
     }
-    return p->dev->api->sync(p->dev, NULL, e);
+    return on->dev->api->sync(on->dev, NULL, e);
 }
 
-static int load_vram(struct place *p, struct place_load *load, struct err *e)
+static int load_vram(struct place_device *on, struct place_load *load, struct err *e)
 {
-    if (!p->in_vram.n)
+    if (!on->in_vram.n)
         return 0;
-    struct upload up = {.dev = p->dev};
-    int rc = load_uploaded(p, load, &up, e);
+    struct upload up = {.dev = on->dev};
+    int rc = load_uploaded(on, load, &up, e);
     upload_free(&up);
     return rc;
 }
@@ -378,9 +402,12 @@ int place_load(struct place *p, void (*progress)(uint64_t, uint64_t, void *), vo
                               .hollow = p->dev->hollow,
                               .progress = progress,
                               .user = user,
-                              .total = p->in_vram.bytes + p->on_host.bytes};
+                              .total = p->on_host.bytes};
+    for (int d = 0; d < p->n_device; d++)
+        load.total += p->on[d].in_vram.bytes;
     TRY(gguf_check_unchanged(p->w->file, e));
-    TRY(load_vram(p, &load, e));
+    for (int d = 0; d < p->n_device; d++)
+        TRY(load_vram(&p->on[d], &load, e));
     if (p->on_host.n)
         TRY(p->mapped ? load_mapped(&load, &p->on_host, e) : load_copied(p, &load, e));
     TRY(gguf_check_unchanged(p->w->file, e)); /* the whole copy is of one version of the file */
@@ -396,15 +423,16 @@ static int place_read(void *user, uint64_t file_at, void *dst, size_t n, struct 
     return p->dev->hollow ? 0 : gguf_read(p->w->file, file_at, dst, n, e);
 }
 
-/* The streamed parts as items of a stage: *item (n_streamed), *range for each of p->streamed. */
-static int place_items(struct place *p, struct stage_item *item, struct stage_range *range,
-                       struct err *e)
+/* Makes the items of a device's stage from its streamed parts: item (n_streamed), and one range for
+ * each tensor. The tensors take their places from *tensor on. */
+static int place_items(struct place *p, int device, struct place_tensor **tensor,
+                       struct stage_item *item, struct stage_range *range, struct err *e)
 {
-    struct place_tensor *free_tensor = p->streamed;
+    struct place_tensor *free_tensor = *tensor;
     int n_item = 0;
     for (int u = 0; u < p->n_part; u++) {
         struct place_list *list = &p->part[u].streamed;
-        if (p->part[u].where != PLAN_STREAM)
+        if (p->part[u].where != PLAN_STREAM || p->part[u].device != device)
             continue;
         list->tensor = free_tensor;
         TRY(list_part(p, u, list, e));
@@ -417,55 +445,84 @@ static int place_items(struct place *p, struct stage_item *item, struct stage_ra
         free_tensor += list->n;
         range += list->n;
     }
+    *tensor = free_tensor;
     return 0;
 }
 
-static int place_stage(struct place *p, const struct plan *plan, double link_limit, struct err *e)
+static int place_stage(struct place *p, int device, struct place_tensor **tensor, double link_limit,
+                       struct err *e)
 {
-    if (!p->n_streamed)
+    const struct plan *plan = p->plan;
+    const bool several = plan->n_device > 1;
+    struct place_device *on = &p->on[device];
+    if (!on->n_streamed)
         return 0;
     size_t n = place_rows(p->w) * (size_t)p->w->n_slot;
-    struct stage_item *item = mem_zalloc((size_t)p->n_streamed, sizeof *item);
+    struct stage_item *item = mem_zalloc((size_t)on->n_streamed, sizeof *item);
     struct stage_range *range = mem_zalloc(n, sizeof *range);
-    p->streamed = mem_zalloc(n, sizeof *p->streamed);
     int rc = 0;
-    if (!item || !range || !p->streamed)
+    if (!item || !range)
         TRY_DONE(NOMEM(e, n * sizeof *range, "streamed weights"));
-    TRY_DONE(place_items(p, item, range, e));
-    const struct stage_config c = {.dev = p->dev,
+    TRY_DONE(place_items(p, device, tensor, item, range, e));
+    const struct plan_share *share = &plan->share[device];
+    const struct stage_config c = {.dev = on->dev,
                                    .item = item,
-                                   .n_item = p->n_streamed,
-                                   .ring_bytes = plan->ring_bytes,
-                                   .pinned_bytes = plan->pinned_bytes,
+                                   .n_item = on->n_streamed,
+                                   .ring_bytes = several ? share->ring_bytes : plan->ring_bytes,
+                                   .pinned_bytes =
+                                       several ? share->pinned_bytes : plan->pinned_bytes,
                                    .keep_pinned = plan->keep_pinned,
                                    .read = place_read,
                                    .user = p,
                                    .link_limit = link_limit};
-    TRY_DONE(stage_open(&c, &p->stage, e));
+    TRY_DONE(stage_open(&c, &on->stage, e));
 done:
     mem_free(item);
     mem_free(range);
     return rc;
 }
 
+static int place_stages(struct place *p, double link_limit, struct err *e)
+{
+    size_t n = place_rows(p->w) * (size_t)p->w->n_slot;
+    if (!p->n_streamed)
+        return 0;
+    p->streamed = mem_zalloc(n, sizeof *p->streamed);
+    if (!p->streamed)
+        return NOMEM(e, n * sizeof *p->streamed, "streamed weights");
+    struct place_tensor *tensor = p->streamed;
+    for (int d = 0; d < p->n_device; d++)
+        TRY(place_stage(p, d, &tensor, link_limit, e));
+    return 0;
+}
+
 /* ---- calls ----------------------------------------------------------------------------------- */
 
-int place_open(const struct plan *plan, const struct weights *w, struct ops *ops, struct ops *host,
-               double link_limit, struct place **out, struct err *e)
+static void place_devices(struct place *p, struct ops *const *ops)
+{
+    p->n_device = p->plan->n_device > 1 ? p->plan->n_device : 1;
+    for (int d = p->n_device - 1; d >= 0; d--)
+        if (ops[d])
+            p->dev = p->on[d].dev = ops[d]->dev;
+}
+
+int place_open(const struct plan *plan, const struct weights *w, struct ops *const *ops,
+               struct ops *host, double link_limit, struct place **out, struct err *e)
 {
     int rc = 0;
     struct place *p = mem_zalloc(1, sizeof *p);
     if (!p)
         return NOMEM(e, sizeof *p, "placed weights");
     p->w = w;
-    p->dev = ops->dev;
-    p->host = host ? host : ops;
+    p->plan = plan;
+    place_devices(p, ops);
+    p->host = host ? host : ops[0];
     p->mapped = plan->weights_mapped;
     TRY_DONE(place_parts(p, plan, e));
     TRY_DONE(place_table(p, e));
     TRY_DONE(gguf_check_unchanged(w->file, e));
     TRY_DONE(place_take(p, e));
-    TRY_DONE(place_stage(p, plan, link_limit, e));
+    TRY_DONE(place_stages(p, link_limit, e));
     *out = p;
     return 0;
 done:
@@ -477,11 +534,15 @@ void place_free(struct place *p)
 {
     if (!p)
         return;
-    stage_close(p->stage);
-    p->dev->api->free(p->dev, &p->vram);
+    for (int d = 0; d < p->n_device; d++) {
+        struct place_device *on = &p->on[d];
+        stage_close(on->stage);
+        if (on->dev)
+            on->dev->api->free(on->dev, &on->vram);
+        mem_free(on->in_vram.tensor);
+    }
     p->dev->api->free(p->dev, &p->host_copy);
     mem_free(p->streamed);
-    mem_free(p->in_vram.tensor);
     mem_free(p->on_host.tensor);
     mem_free(p->part);
     mem_free(p->slot);
@@ -497,6 +558,11 @@ static int place_number(const struct place *p, enum plan_part part, int layer, i
         FAIL(e, ERR_BUG, "place: layer %d of %d", layer, p->w->n_layer);
     *number = part_number(p->w->n_layer, part, layer);
     return 0;
+}
+
+const struct plan *place_plan(const struct place *p)
+{
+    return p->plan;
 }
 
 enum plan_place place_of(const struct place *p, enum plan_part part, int layer)
@@ -522,7 +588,7 @@ int place_part(struct place *p, enum plan_part part, int layer, const struct ten
     struct place_part *one = &p->part[u];
     if (one->where == PLAN_STREAM) {
         void *base;
-        TRY(stage_acquire(p->stage, one->item, &base, e));
+        TRY(stage_acquire(p->on[one->device].stage, one->item, &base, e));
         for (int i = 0; i < one->streamed.n; i++)
             one->streamed.tensor[i].t->data =
                 (unsigned char *)base + one->streamed.tensor[i].range.at;
@@ -538,18 +604,23 @@ int place_release(struct place *p, enum plan_part part, int layer, struct err *e
 {
     int u;
     TRY(place_number(p, part, layer, &u, e));
-    return p->part[u].where == PLAN_STREAM ? stage_release(p->stage, p->part[u].item, e) : 0;
+    struct place_part *one = &p->part[u];
+    return one->where == PLAN_STREAM ? stage_release(p->on[one->device].stage, one->item, e) : 0;
 }
 
 void place_watch(struct place *p, struct spans *spans)
 {
-    if (p->stage)
-        stage_watch(p->stage, spans);
+    for (int d = 0; d < p->n_device; d++)
+        if (p->on[d].stage)
+            stage_watch(p->on[d].stage, spans);
 }
 
 int place_prefetch(struct place *p, struct err *e)
 {
-    return p->stage ? stage_prefetch(p->stage, e) : 0;
+    for (int d = 0; d < p->n_device; d++)
+        if (p->on[d].stage)
+            TRY(stage_prefetch(p->on[d].stage, e));
+    return 0;
 }
 
 bool place_has_host(const struct place *p)
@@ -562,16 +633,40 @@ bool place_recordable(const struct place *p)
     return !p->n_streamed && !place_has_host(p);
 }
 
+/* Adds the figures of one more device: all have the same number of passes. */
+static void stats_add(struct stage_stats *sum, const struct stage_stats *one)
+{
+    sum->copied_bytes += one->copied_bytes;
+    sum->read_bytes += one->read_bytes;
+    sum->read_seconds += one->read_seconds;
+    sum->stalls += one->stalls;
+    sum->stall_seconds += one->stall_seconds;
+    sum->pinned_bytes += one->pinned_bytes;
+    sum->ring_bytes += one->ring_bytes;
+    sum->pass_bytes += one->pass_bytes;
+    sum->kept &= one->kept;
+    sum->pinned &= one->pinned;
+    sum->reading |= one->reading;
+}
+
 void place_stats(const struct place *p, struct stage_stats *out)
 {
     *out = (struct stage_stats){0};
-    if (p->stage)
-        stage_stats(p->stage, out);
+    for (int d = 0, n = 0; d < p->n_device; d++) {
+        struct stage_stats one;
+        if (!p->on[d].stage)
+            continue;
+        stage_stats(p->on[d].stage, &one);
+        if (n++)
+            stats_add(out, &one);
+        else
+            *out = one;
+    }
 }
 
 static int place_streams(const struct place *p, struct err *e)
 {
-    if (!p->stage)
+    if (!p->n_streamed)
         FAIL(e, ERR_USAGE, "nothing is streamed: no part of the model is copied for every step");
     return 0;
 }
@@ -579,12 +674,27 @@ static int place_streams(const struct place *p, struct err *e)
 int place_hold(struct place *p, bool on, struct err *e)
 {
     TRY(place_streams(p, e));
-    stage_hold(p->stage, on);
+    for (int d = 0; d < p->n_device; d++)
+        if (p->on[d].stage)
+            stage_hold(p->on[d].stage, on);
     return 0;
 }
 
 int place_copy_alone(struct place *p, int passes, uint64_t *bytes, double *seconds, struct err *e)
 {
     TRY(place_streams(p, e));
-    return stage_copy_alone(p->stage, passes, bytes, seconds, e);
+    uint64_t all = 0;
+    double in_all = 0;
+    for (int d = 0; d < p->n_device; d++) { /* one device after the other */
+        uint64_t n;
+        double s;
+        if (!p->on[d].stage)
+            continue;
+        TRY(stage_copy_alone(p->on[d].stage, passes, &n, &s, e));
+        all += n;
+        in_all += s;
+    }
+    *bytes = all;
+    *seconds = in_all;
+    return 0;
 }

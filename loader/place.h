@@ -10,6 +10,9 @@
  * place_part gives views that are valid until place_release of the same part. Between the two calls
  * a streamed part lies in the ring of the device.
  *
+ * With a plan for several devices each part has a device (plan.h). A device has its own memory for
+ * resident parts, and its own ring and copy stream for streamed ones.
+ *
  * No change of the file affects a copy. A mapping is checked before every step. SIGBUS remains
  * possible if the file is cut short in the middle of that step.
  */
@@ -24,13 +27,14 @@
 struct place;
 struct spans; /* span.h */
 
-/* Allocates all memory of the plan, of device and host, and starts to read streamed parts.
- * host: the backend of PLAN_HOST, NULL = ops. It may pack its copies of weights (ops.h: pack).
+/* Allocates all memory of the plan, of devices and host, and starts to read streamed parts. ops
+ * (plan->n_device, at least 1): the backend of each device; those without a layer may be NULL.
+ * host: the backend of PLAN_HOST, NULL = ops[0]. It may pack its copies of weights (ops.h: pack).
  * link_limit: stage.h. Borrows all arguments for its lifetime. ERR_NODEV: this device cannot carry
  * out the plan. If the device is the host, all parts must be PLAN_HOST. Otherwise attention must
  * not be PLAN_HOST. */
-int place_open(const struct plan *plan, const struct weights *w, struct ops *ops, struct ops *host,
-               double link_limit, struct place **out, struct err *e);
+int place_open(const struct plan *plan, const struct weights *w, struct ops *const *ops,
+               struct ops *host, double link_limit, struct place **out, struct err *e);
 /* Loads the parts that are not streamed, at the disk's rate. Call it once, before the first
  * place_part. Mapped weights are brought into memory in file order; if they exceed the memory of
  * the machine, a warning replaces that. Other weights are copied. progress(bytes done, bytes in
@@ -40,12 +44,14 @@ int place_load(struct place *p, void (*progress)(uint64_t, uint64_t, void *), vo
                struct err *e);
 void place_free(struct place *p); /* accepts NULL */
 
+const struct plan *place_plan(const struct place *p); /* the plan that it carries out */
 enum plan_place place_of(const struct place *p, enum plan_part part, int layer);
 
 /* Sets slots[i] for every weight slot i of this part: a view, ready for use in the device's own
  * stream. The view lies in the memory of ops, for PLAN_HOST in that of the host. data == NULL: the
  * slot is optional and absent. Call it in the order of a step: PART_EMBED, then PART_ATTN and
- * PART_FFN of each layer, then PART_OUTPUT. Release each part before the next call. layer: 0 for
+ * PART_FFN of each layer, then PART_OUTPUT. Without streamed layers a step may pass PART_EMBED and
+ * the layers several times. Release each part before the next call. layer: 0 for
  * the parts outside the layers. ERR_IO: the model file has changed and is still needed; PART_EMBED
  * checks that once a step. After an error of a streamed part, every further call fails. */
 int place_part(struct place *p, enum plan_part part, int layer, const struct tensor **slots,
@@ -66,7 +72,7 @@ bool place_has_host(const struct place *p);
  * when nothing is streamed. */
 int place_hold(struct place *p, bool on, struct err *e);
 int place_copy_alone(struct place *p, int passes, uint64_t *bytes, double *seconds, struct err *e);
-/* Figures of streaming; all zero when nothing is streamed. */
+/* Figures of streaming, of all devices together; all zero when nothing is streamed. */
 void place_stats(const struct place *p, struct stage_stats *out);
 
 #endif

@@ -18,6 +18,34 @@
  *
  * Resident, streamed and host parts are spread evenly over the layers, so that link, CPU and GPU
  * work at the same time.
+ *
+ * Several devices (struct plan_input, device):
+ *   - Each device has a run of consecutive layers, both parts of a layer on one device. Runs follow
+ *     the order of the devices. A device may have no layer; then it is not used at all.
+ *   - embed belongs to the first used device, output and sampling to the last.
+ *   - Each used device has its own ring, workspace and KV pool. The pool holds K and V of its own
+ *     layers for kv_tokens tokens: page numbers mean the same tokens on every device.
+ *   - A streamed part is copied by the link of its device. A part on the host lies between two
+ *     parts of its device.
+ *   - A border lies before the first layer of each used device but the first. The activations of
+ *     the rows, row_bytes each, cross it.
+ *   - Runs are chosen by cost: the mode and its speed decide as with one device.
+ *   - A matrix that embed and output share lies on both devices if both are PLAN_VRAM.
+ *   - One device gets exactly the plan that it gets without `device`.
+ *
+ * Micro-batches keep several devices busy. plan_n_micro divides the rows of a step, in order, into
+ * groups whose sizes differ by at most one:
+ *   - Each group passes all devices in order; a device takes the groups in order. So K and V of
+ *     earlier rows are written before later rows read them, even within a sequence.
+ *   - More than one group occurs only when no layer is streamed or on the host.
+ *   - Replies do not depend on the number of groups.
+ *
+ * Tensor parallel (PLAN_ROWS) divides every layer among n devices:
+ *   - Each device holds 1 / n of the rows of q, k, v, gate and up, and its heads of the KV cache.
+ *   - Each device holds 1 / n of the columns of the matrices after attention and after up.
+ *   - Two all-reduces a layer add the results of these columns.
+ *   - The plan compares it with the pipeline by cost. It takes it only where plan_rows.missing is
+ *     NULL.
  */
 #ifndef MAS_PLAN_H
 #define MAS_PLAN_H
@@ -40,6 +68,30 @@ enum plan_mode { PLAN_AUTO, PLAN_LATENCY, PLAN_THROUGHPUT, PLAN_MODE_COUNT };
 enum plan_swap { PLAN_SWAP_AUTO, PLAN_SWAP_OFF, PLAN_SWAP_ON, PLAN_SWAP_COUNT };
 
 #define PLAN_ANY (-1) /* n_host: the mode decides */
+
+enum { PLAN_DEVICES = COST_DEVICES };
+
+/* One of several devices. */
+struct plan_device {
+    uint64_t vram_bytes;                     /* memory that may be used; not 0 */
+    uint64_t workspace_bytes;                /* 0 = plan_input.workspace_bytes */
+    double vram, link, device_ops, launch_s; /* as in struct plan_rates */
+};
+
+/* How the layers are divided among several devices. */
+enum plan_split {
+    PLAN_LAYERS, /* a pipeline: runs of layers */
+    PLAN_ROWS,   /* tensor parallel: each device has a share of every matrix */
+};
+
+/* Tensor parallel, as far as the machine and the model have it. */
+struct plan_rows {
+    /* why this program cannot divide matrices, for people: "NCCL was not found"; NULL = it can */
+    const char *missing;
+    int units;       /* shares that the model divides into: of KV heads and of blocks of ffn rows */
+    double reduce_s; /* fixed time of an all-reduce */
+    double rate;     /* bytes/s of an all-reduce, counted by the bytes of the result; 0 = unknown */
+};
 
 struct plan_input {
     int n_layer;
@@ -70,6 +122,34 @@ struct plan_input {
     double ops_per_byte;    /* 2 x parameters / bytes of the weights */
     double attn_more;       /* cost.h; mean of all layers */
     int n_windowed, window; /* cost.h */
+    /* Several devices, in the order of their layers. n_device 0 or 1: the fields above describe the
+     * one device. Otherwise `device` replaces vram_bytes and four fields of rates. hop: (n_device,
+     * n_device), from x to. */
+    int n_device; /* at most PLAN_DEVICES */
+    const struct plan_device *device;
+    const struct cost_hop *hop;
+    bool steps_overlap; /* the engine starts the next step of a micro-batch early (cost.h) */
+    struct plan_rows rows;
+    /* n > 1: the one device stands for n that share each matrix. Its bytes and rates are sums over
+     * them; each layer costs two all-reduces. */
+    int row_shares;
+};
+
+/* The share of one device in a plan. Bytes are of this device alone. */
+struct plan_share {
+    int first, n; /* its layers are first .. first + n - 1; n = 0: it is not used */
+    uint64_t vram_weight_bytes, stream_bytes, host_bytes;
+    uint64_t ring_bytes, pinned_bytes; /* as in struct plan */
+    uint64_t kv_bytes, workspace_bytes;
+    uint64_t total_bytes; /* in the memory of this device */
+};
+
+/* Activations cross here from one device to the next used one. */
+struct plan_border {
+    int layer;          /* the first layer after it */
+    int from, to;       /* devices */
+    bool peer;          /* cost.h: struct cost_hop */
+    uint64_t row_bytes; /* of one row */
 };
 
 struct plan {
@@ -98,6 +178,18 @@ struct plan {
     int n_seq;
     /* predicted decode step of 1 and of n_seq sequences; step_s 0: no rates were given */
     struct cost one, all;
+    /* Devices of the input: 0 without a device, else at least 1. All bytes above are sums over
+     * them. PLAN_ROWS: every used device has all layers and 1 / n of each part's bytes. */
+    int n_device;
+    struct plan_share share[PLAN_DEVICES];
+    int n_border; /* used devices - 1; 0 with PLAN_ROWS */
+    struct plan_border border[PLAN_DEVICES - 1];
+    int n_micro, micro_rows; /* plan_n_micro: n_micro groups from micro_rows rows on */
+    enum plan_split split;
+    /* several devices: why split is PLAN_LAYERS, for people; "" = PLAN_ROWS, or one device */
+    char why_layers[120];
+    /* several devices: the predicted steps with PLAN_ROWS; step_s 0: the model does not divide */
+    struct cost rows_one, rows_all;
 };
 
 /* Makes a deterministic plan. If kv_bytes is 0 and the budget is known, the KV pool takes:
@@ -110,8 +202,17 @@ struct plan {
  * nothing. */
 int plan_make(const struct plan_input *in, struct plan *out, struct err *e);
 void plan_free(struct plan *p);
+/* Predicts the steps of a plan again, for other rates or another kv_len: sets one and all. in: the
+ * input that the plan was made from, but for those; not PLAN_ROWS. Errors of cost_step. */
+int plan_predict(const struct plan_input *in, struct plan *p, struct err *e);
 /* layer: index for attn and ffn */
 enum plan_place plan_at(const struct plan *p, enum plan_part part, int layer);
+/* The device of a part, an index of share; 0 with one device or none. PLAN_ROWS: 0. */
+int plan_device_of(const struct plan *p, enum plan_part part, int layer);
+/* Micro-batches of a step of this many rows, at least 1. */
+int plan_n_micro(const struct plan *p, int rows);
+/* Rows of micro-batch k of n: the first one is *first. */
+int plan_micro_rows(int rows, int n, int k, int *first);
 /* True when all parts are in VRAM, or all on the host. */
 bool plan_is_resident(const struct plan *p);
 void plan_describe(const struct plan *p, struct str *out); /* a small table for people */

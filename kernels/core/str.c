@@ -111,6 +111,14 @@ void str_add_json(struct str *b, const char *s, size_t n)
     str_addc(b, '"');
 }
 
+void str_add_number(struct str *b, double v, int digits)
+{
+    if (isfinite(v))
+        str_addf(b, "%.*g", digits, v);
+    else
+        str_adds(b, "null");
+}
+
 char *str_take(struct str *b)
 {
     if (!b->cap && !str_room(b, 0))

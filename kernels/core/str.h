@@ -33,6 +33,9 @@ void str_addf(struct str *b, const char *fmt, ...) __attribute__((format(printf,
 /* Appends a JSON string literal with quotes. Control characters are escaped, invalid bytes become
  * U+FFFD. So the result is always valid JSON and valid UTF-8. */
 void str_add_json(struct str *b, const char *s, size_t n);
+/* Appends a JSON number of that many significant digits; null when v is infinite or NaN, which JSON
+ * does not have. */
+void str_add_number(struct str *b, double v, int digits);
 char *str_take(struct str *b); /* moves ownership of the buffer (mem_free it); b is empty again */
 /* ERR_NOMEM if any append failed */
 int str_ok(const struct str *b, const char *what, struct err *e);

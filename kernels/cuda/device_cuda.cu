@@ -24,28 +24,31 @@ static struct device_cuda *self(struct device *d)
     return reinterpret_cast<struct device_cuda *>(d);
 }
 
+/* The error of a call for a device, by the kind of its failure. */
+static int device_result(const struct device_cuda *d, cudaError_t rc, const char *call,
+                         struct err *e)
+{
+    if (rc == cudaSuccess)
+        return 0;
+    (void)cudaGetLastError(); /* reported here, not by the next launch */
+    FAIL(e, cu_err_code(rc), "cuda: %s failed on GPU %d: %s", call, d->index,
+         cudaGetErrorString(rc));
+}
+#define GPU_TRY(d, e, call) TRY(device_result(d, call, #call, e))
+
 int device_cuda_use(const struct device_cuda *d, struct err *e)
 {
-    CU_TRY(e, cudaSetDevice(d->index));
+    GPU_TRY(d, e, cudaSetDevice(d->index));
     return 0;
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-/* The error of a call, by the kind of its failure. */
-static int device_result(cudaError_t rc, const char *call, struct err *e)
-{
-    if (rc == cudaSuccess)
-        return 0;
-    (void)cudaGetLastError(); /* reported here, not by the next launch */
-    FAIL(e, cu_err_code(rc), "cuda: %s failed: %s", call, cudaGetErrorString(rc));
-}
-
 /* Free memory: the driver's answer, or the rest of the cap if that is less. */
 static int device_left(struct device_cuda *d, size_t *left, size_t *total, struct err *e)
 {
     size_t driver_free, driver_total;
-    CU_TRY(e, cudaMemGetInfo(&driver_free, &driver_total));
+    GPU_TRY(d, e, cudaMemGetInfo(&driver_free, &driver_total));
     size_t cap_left = d->cap > d->used ? d->cap - d->used : 0;
     *left = driver_free < cap_left ? driver_free : cap_left;
     *total = driver_total < d->cap ? driver_total : d->cap;
@@ -73,12 +76,12 @@ static int device_malloc(struct device_cuda *d, size_t bytes, void **out, struct
         (void)cudaGetLastError(); /* not sticky: the next call must not see it */
         return no_room(d, bytes, e);
     }
-    TRY(device_result(rc, "cudaMalloc", e));
+    TRY(device_result(d, rc, "cudaMalloc", e));
     d->used += bytes;
     return 0;
 }
 
-static int device_pinned(size_t bytes, void **out, struct err *e)
+static int device_pinned(struct device_cuda *d, size_t bytes, void **out, struct err *e)
 {
     cudaError_t rc = cudaHostAlloc(out, bytes ? bytes : 1, cudaHostAllocDefault);
     if (rc == cudaErrorMemoryAllocation) {
@@ -88,7 +91,7 @@ static int device_pinned(size_t bytes, void **out, struct err *e)
              "raise the limit of locked memory",
              (double)bytes / MIB);
     }
-    return device_result(rc, "cudaHostAlloc", e);
+    return device_result(d, rc, "cudaHostAlloc", e);
 }
 
 static int cuda_alloc(struct device *dev, enum mem_space space, size_t bytes, struct buf *out,
@@ -100,7 +103,7 @@ static int cuda_alloc(struct device *dev, enum mem_space space, size_t bytes, st
     if (space == MEM_DEVICE) {
         TRY(device_malloc(d, bytes, &p, e));
     } else if (space == MEM_PINNED) {
-        TRY(device_pinned(bytes, &p, e));
+        TRY(device_pinned(d, bytes, &p, e));
     } else {
         p = mem_aligned(bytes ? bytes : 1);
         if (!p)
@@ -137,8 +140,8 @@ static int cuda_copy(struct device *dev, struct stream *s, void *dst, const void
     if (!bytes)
         return 0;
     TRY(device_cuda_use(self(dev), e));
-    CU_TRY(e,
-           cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, device_cuda_stream(self(dev), s)));
+    GPU_TRY(self(dev), e,
+            cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDefault, device_cuda_stream(self(dev), s)));
     return 0;
 }
 
@@ -150,7 +153,7 @@ static int cuda_fill(struct device *dev, struct stream *s, void *dst, int byte, 
     if (!bytes)
         return 0;
     TRY(device_cuda_use(self(dev), e));
-    CU_TRY(e, cudaMemsetAsync(dst, byte, bytes, device_cuda_stream(self(dev), s)));
+    GPU_TRY(self(dev), e, cudaMemsetAsync(dst, byte, bytes, device_cuda_stream(self(dev), s)));
     return 0;
 }
 
@@ -166,7 +169,7 @@ static int cuda_stream_open(struct device *dev, struct stream **out, struct err 
 {
     cudaStream_t s;
     TRY(device_cuda_use(self(dev), e));
-    CU_TRY(e, cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking));
+    GPU_TRY(self(dev), e, cudaStreamCreateWithFlags(&s, cudaStreamNonBlocking));
     *out = reinterpret_cast<struct stream *>(s);
     return 0;
 }
@@ -183,7 +186,7 @@ static int cuda_event_open(struct device *dev, struct event **out, struct err *e
 {
     cudaEvent_t ev;
     TRY(device_cuda_use(self(dev), e));
-    CU_TRY(e, cudaEventCreateWithFlags(&ev, cudaEventDisableTiming));
+    GPU_TRY(self(dev), e, cudaEventCreateWithFlags(&ev, cudaEventDisableTiming));
     *out = reinterpret_cast<struct event *>(ev);
     return 0;
 }
@@ -192,7 +195,7 @@ static int cuda_timer_open(struct device *dev, struct event **out, struct err *e
 {
     cudaEvent_t ev;
     TRY(device_cuda_use(self(dev), e));
-    CU_TRY(e, cudaEventCreateWithFlags(&ev, cudaEventDefault));
+    GPU_TRY(self(dev), e, cudaEventCreateWithFlags(&ev, cudaEventDefault));
     *out = reinterpret_cast<struct event *>(ev);
     return 0;
 }
@@ -204,7 +207,8 @@ static int cuda_elapsed(struct device *dev, struct event *from, struct event *to
     if (!from || !to)
         FAIL(e, ERR_BUG, "elapsed: the %s timer is NULL", from ? "second" : "first");
     TRY(device_cuda_use(self(dev), e));
-    TRY(device_result(cudaEventElapsedTime(&ms, reinterpret_cast<cudaEvent_t>(from),
+    TRY(device_result(self(dev),
+                      cudaEventElapsedTime(&ms, reinterpret_cast<cudaEvent_t>(from),
                                            reinterpret_cast<cudaEvent_t>(to)),
                       "cudaEventElapsedTime", e));
     *seconds = (double)ms * 1e-3;
@@ -226,11 +230,12 @@ static int cuda_event_record(struct device *dev, struct event *ev, struct stream
     cudaStream_t stream = device_cuda_stream(self(dev), s);
     cudaStreamCaptureStatus status;
     TRY(device_cuda_use(self(dev), e));
-    CU_TRY(e, cudaStreamIsCapturing(stream, &status));
+    GPU_TRY(self(dev), e, cudaStreamIsCapturing(stream, &status));
     /* external: a node of the graph, not only an order of its nodes */
     unsigned flags =
         status == cudaStreamCaptureStatusNone ? cudaEventRecordDefault : cudaEventRecordExternal;
-    CU_TRY(e, cudaEventRecordWithFlags(reinterpret_cast<cudaEvent_t>(ev), stream, flags));
+    GPU_TRY(self(dev), e,
+            cudaEventRecordWithFlags(reinterpret_cast<cudaEvent_t>(ev), stream, flags));
     return 0;
 }
 
@@ -239,8 +244,9 @@ static int cuda_stream_wait(struct device *dev, struct stream *s, struct event *
     if (!ev)
         FAIL(e, ERR_BUG, "stream_wait: the event is NULL");
     TRY(device_cuda_use(self(dev), e));
-    CU_TRY(e, cudaStreamWaitEvent(device_cuda_stream(self(dev), s),
-                                  reinterpret_cast<cudaEvent_t>(ev), 0));
+    GPU_TRY(self(dev), e,
+            cudaStreamWaitEvent(device_cuda_stream(self(dev), s), reinterpret_cast<cudaEvent_t>(ev),
+                                0));
     return 0;
 }
 
@@ -249,7 +255,7 @@ static int cuda_event_sync(struct device *dev, struct event *ev, struct err *e)
     if (!ev)
         FAIL(e, ERR_BUG, "event_sync: the event is NULL");
     TRY(device_cuda_use(self(dev), e));
-    CU_TRY(e, cudaEventSynchronize(reinterpret_cast<cudaEvent_t>(ev)));
+    GPU_TRY(self(dev), e, cudaEventSynchronize(reinterpret_cast<cudaEvent_t>(ev)));
     return 0;
 }
 
@@ -262,7 +268,7 @@ static int cuda_event_done(struct device *dev, struct event *ev, bool *done, str
     if (rc == cudaErrorNotReady)
         (void)cudaGetLastError(); /* an answer, not a failure: the next launch must not see it */
     else
-        TRY(device_result(rc, "cudaEventQuery", e));
+        TRY(device_result(self(dev), rc, "cudaEventQuery", e));
     *done = rc == cudaSuccess;
     return 0;
 }
@@ -271,14 +277,44 @@ static int cuda_host_call(struct device *dev, struct stream *s, void (*fn)(void 
                           struct err *e)
 {
     TRY(device_cuda_use(self(dev), e));
-    CU_TRY(e, cudaLaunchHostFunc(device_cuda_stream(self(dev), s), fn, user));
+    GPU_TRY(self(dev), e, cudaLaunchHostFunc(device_cuda_stream(self(dev), s), fn, user));
+    return 0;
+}
+
+static int cuda_peer(struct device *dev, struct device *from, bool *yes, struct err *e)
+{
+    int can = 0;
+    TRY(device_cuda_use(self(dev), e));
+    GPU_TRY(self(dev), e, cudaDeviceCanAccessPeer(&can, self(dev)->index, self(from)->index));
+    if (can) {
+        cudaError_t rc = cudaDeviceEnablePeerAccess(self(from)->index, 0);
+        if (rc == cudaErrorPeerAccessAlreadyEnabled)
+            (void)cudaGetLastError(); /* not an error here: the next launch must not see it */
+        else
+            TRY(device_result(self(dev), rc, "cudaDeviceEnablePeerAccess", e));
+    }
+    *yes = can != 0;
+    return 0;
+}
+
+static int cuda_peer_copy(struct device *dev, struct stream *s, void *dst, struct device *from,
+                          const void *src, size_t bytes, struct err *e)
+{
+    if (bytes && (!dst || !src))
+        FAIL(e, ERR_BUG, "peer_copy: %s is NULL for %zu bytes", dst ? "src" : "dst", bytes);
+    if (!bytes)
+        return 0;
+    TRY(device_cuda_use(self(dev), e));
+    GPU_TRY(self(dev), e,
+            cudaMemcpyPeerAsync(dst, self(dev)->index, src, self(from)->index, bytes,
+                                device_cuda_stream(self(dev), s)));
     return 0;
 }
 
 static int cuda_sync(struct device *dev, struct stream *s, struct err *e)
 {
     TRY(device_cuda_use(self(dev), e));
-    CU_TRY(e, cudaStreamSynchronize(device_cuda_stream(self(dev), s)));
+    GPU_TRY(self(dev), e, cudaStreamSynchronize(device_cuda_stream(self(dev), s)));
     return 0;
 }
 
@@ -290,7 +326,8 @@ static const struct dev_api *device_cuda_api(void)
         cuda_alloc,        cuda_free,       cuda_copy,        cuda_fill,         cuda_stream_open,
         cuda_stream_close, cuda_event_open, cuda_event_close, cuda_event_record, cuda_stream_wait,
         cuda_event_sync,   cuda_sync,       cuda_memory,      cuda_event_done,   cuda_host_call,
-        nullptr,           cuda_timer_open, cuda_elapsed,     nullptr,
+        nullptr,           cuda_timer_open, cuda_elapsed,     nullptr,           cuda_peer,
+        cuda_peer_copy,
     }; /* in the order of struct dev_api */
     return &api;
 }
@@ -341,14 +378,14 @@ int device_cuda_count(int *n, struct err *e)
 static int device_describe(struct device_cuda *d, struct err *e)
 {
     struct cudaDeviceProp p;
-    CU_TRY(e, cudaGetDeviceProperties(&p, d->index));
+    GPU_TRY(d, e, cudaGetDeviceProperties(&p, d->index));
     int cc = 10 * p.major + p.minor;
     if (cc < OLDEST_CC)
         FAIL(e, ERR_NODEV, "GPU %d (%.80s) is sm_%d; the kernels need sm_%d", d->index, p.name, cc,
              OLDEST_CC);
     snprintf(d->dev.name, sizeof d->dev.name, "%.72s, %d SMs, %.1f GiB, sm_%d%s", p.name,
              p.multiProcessorCount, (double)p.totalGlobalMem / (1024 * MIB), cc, FLAVOUR);
-    CU_TRY(e, cudaDeviceGetPCIBusId(d->dev.pci, sizeof d->dev.pci, d->index));
+    GPU_TRY(d, e, cudaDeviceGetPCIBusId(d->dev.pci, sizeof d->dev.pci, d->index));
     return 0;
 }
 
@@ -362,11 +399,11 @@ int device_cuda_init(struct device_cuda *d, int index, uint64_t vram_bytes, stru
     *d = device_cuda{};
     d->dev.api = device_cuda_api();
     d->dev.kind = CU_KIND;
-    d->index = index;
+    d->index = d->dev.ordinal = index;
     d->cap = vram_bytes && vram_bytes < SIZE_MAX ? (size_t)vram_bytes : SIZE_MAX;
     TRY(device_cuda_use(d, e));
     TRY(device_describe(d, e));
-    CU_TRY(e, cudaStreamCreateWithFlags(&d->main, cudaStreamNonBlocking));
+    GPU_TRY(d, e, cudaStreamCreateWithFlags(&d->main, cudaStreamNonBlocking));
     return 0;
 }
 

@@ -152,10 +152,9 @@ static int call(struct ops_cuda *c, enum op op, struct stream *s, const A *a, st
              c->ops.name, text);
     }
     c->taken[op] = 1 + k;
-    TRY(device_cuda_use(&c->dev, e));
     int rc = kernel_table[k].launch(&c->cx, device_cuda_stream(&c->dev, s), a, e);
     if (rc < 0)
-        err_wrap(e, rc, "%s_%s", ops_op_name(op), kernel_table[k].variant);
+        err_wrap(e, rc, "%s_%s on GPU %d", ops_op_name(op), kernel_table[k].variant, c->dev.index);
     return rc;
 }
 
@@ -179,6 +178,7 @@ static int check_order(const struct matmul_args *a, struct err *e)
     static int ops_cuda_##op(struct ops *ops, struct stream *s, const struct op##_args *a,         \
                              struct err *e)                                                        \
     {                                                                                              \
+        TRY(device_cuda_use(&self(ops)->dev, e));                                                  \
         TRY(call_check(self(ops), s, a, ops_shape_##op, ops_check_##op, e));                       \
         if (is_empty(a))                                                                           \
             return 0;                                                                              \
@@ -398,4 +398,11 @@ extern "C" int CU_C(ops_open)(const struct ops_options *opt, struct ops **out, s
 extern "C" int CU_C(ops_open)(const struct ops_options *opt, struct ops **out, struct err *e)
 {
     return CU_NS::ops_cuda_open(opt, out, e);
+}
+
+extern "C" int CU_C(ops_devices)(int *n, struct err *e);
+
+extern "C" int CU_C(ops_devices)(int *n, struct err *e)
+{
+    return CU_NS::device_cuda_count(n, e);
 }

@@ -14,6 +14,11 @@ static struct sim *sim_of(struct device *d)
     return ((struct device_sim *)d)->sim;
 }
 
+static struct card *card_of(struct device *d)
+{
+    return ((struct device_sim *)d)->card;
+}
+
 /* Returns the result of a call that uses the sim `s`, with its lock held. */
 #define LOCKED(d, call)                                                                            \
     do {                                                                                           \
@@ -24,20 +29,20 @@ static struct sim *sim_of(struct device *d)
         return locked_rc_;                                                                         \
     } while (0)
 
-static struct stream *stream_of(struct sim *s, struct stream *k)
+static struct stream *stream_of(struct device *d, struct stream *k)
 {
-    return k ? k : &s->main;
+    return k ? k : &card_of(d)->main;
 }
 
 /* ---- memory ---------------------------------------------------------------------------------- */
 
-static bool on_device(const struct sim *s, const void *p)
+static bool on_card(const struct card *c, const void *p)
 {
-    uintptr_t at = (uintptr_t)p, first = (uintptr_t)s->space;
-    return at >= first && at - first < s->space_bytes;
+    uintptr_t at = (uintptr_t)p, first = (uintptr_t)c->space;
+    return at >= first && at - first < c->space_bytes;
 }
 
-static int take(struct sim *s, size_t bytes, struct buf *out, struct err *e)
+static int take(struct card *s, size_t bytes, struct buf *out, struct err *e)
 {
     uint64_t size = ((uint64_t)bytes + ALIGN - 1) & ~(ALIGN - 1);
     uint64_t left = s->c.vram_bytes - s->vram_used;
@@ -55,7 +60,7 @@ static int device_sim_alloc(struct device *d, enum mem_space space, size_t bytes
                             struct err *e)
 {
     if (space == MEM_DEVICE)
-        LOCKED(d, take(s, bytes, out, e));
+        LOCKED(d, take(card_of(d), bytes, out, e));
     /* the system allocates a page when it is touched */
     void *p = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -72,7 +77,7 @@ static void device_sim_free(struct device *d, struct buf *b)
         munmap(b->ptr, b->bytes ? b->bytes : 1);
     if (b->ptr && b->space == MEM_DEVICE) {
         pthread_mutex_lock(&s->lock);
-        s->vram_used -= b->bytes;
+        card_of(d)->vram_used -= b->bytes;
         pthread_mutex_unlock(&s->lock);
     }
     *b = (struct buf){0};
@@ -84,20 +89,33 @@ static int device_sim_memory(struct device *d, size_t *free_bytes, size_t *total
     (void)e;
     struct sim *s = sim_of(d);
     pthread_mutex_lock(&s->lock);
-    *total_bytes = (size_t)s->c.vram_bytes;
-    *free_bytes = (size_t)(s->c.vram_bytes - s->vram_used);
+    *total_bytes = (size_t)card_of(d)->c.vram_bytes;
+    *free_bytes = (size_t)(card_of(d)->c.vram_bytes - card_of(d)->vram_used);
     pthread_mutex_unlock(&s->lock);
     return 0;
 }
 
 /* ---- copies ---------------------------------------------------------------------------------- */
 
-static int copy(struct sim *s, struct stream *k, void *dst, const void *src, size_t bytes,
+/* The card of a pointer; NULL: the host's memory. */
+static const struct card *card_at(const struct sim *s, const void *p)
+{
+    for (int i = 0; i < s->c.n_card; i++)
+        if (on_card(&s->card[i], p))
+            return &s->card[i];
+    return NULL;
+}
+
+static int copy(struct device *d, struct stream *k, void *dst, const void *src, size_t bytes,
                 struct err *e)
 {
-    bool to = on_device(s, dst), from = on_device(s, src);
+    struct sim *s = sim_of(d);
+    const struct card *mine = card_of(d), *to = card_at(s, dst), *from = card_at(s, src);
     if (bytes && (!dst || !src))
         FAIL(e, ERR_BUG, "copy: %s is NULL for %zu bytes", dst ? "src" : "dst", bytes);
+    if ((to && to != mine) || (from && from != mine))
+        FAIL(e, ERR_BUG, "copy: %s lies on another simulated card; use peer_copy",
+             to && to != mine ? "dst" : "src");
     if (!to && bytes) /* a copy from the device gives zeros */
         memset(dst, 0, bytes);
     if (!bytes || (!to && !from))
@@ -105,14 +123,15 @@ static int copy(struct sim *s, struct stream *k, void *dst, const void *src, siz
     enum sim_engine engine = to && from ? SIM_DEVICE : to ? SIM_UP : SIM_DOWN;
     /* bytes are read and written, so the device's rate counts twice */
     double n = (double)bytes,
-           rate = engine == SIM_DEVICE ? s->c.vram / 2 : sim_link(s, stream_of(s, k));
-    return sim_work(s, stream_of(s, k), engine, "copy", n, n / rate, e);
+           rate = engine == SIM_DEVICE ? mine->c.vram / 2 : sim_link(s, stream_of(d, k));
+    return sim_work(s, stream_of(d, k), engine, "copy", n, n / rate, engine == SIM_UP ? rate : 0,
+                    e);
 }
 
 static int device_sim_copy(struct device *d, struct stream *k, void *dst, const void *src,
                            size_t bytes, struct err *e)
 {
-    LOCKED(d, copy(s, k, dst, src, bytes, e));
+    LOCKED(d, copy(d, k, dst, src, bytes, e));
 }
 
 static int device_sim_fill(struct device *d, struct stream *k, void *dst, int byte, size_t bytes,
@@ -120,7 +139,33 @@ static int device_sim_fill(struct device *d, struct stream *k, void *dst, int by
 {
     (void)dst, (void)byte;
     double n = (double)bytes;
-    LOCKED(d, sim_work(s, stream_of(s, k), SIM_DEVICE, "fill", n, n / s->c.vram, e));
+    LOCKED(d, sim_work(s, stream_of(d, k), SIM_DEVICE, "fill", n, n / card_of(d)->c.vram, 0, e));
+}
+
+static int device_sim_peer(struct device *d, struct device *from, bool *yes, struct err *e)
+{
+    (void)e;
+    *yes = from->api == d->api && sim_of(from) == sim_of(d) && sim_of(d)->c.peer > 0;
+    return 0;
+}
+
+static int peer_copy(struct device *d, struct stream *k, const void *dst, struct device *from,
+                     const void *src, size_t bytes, struct err *e)
+{
+    struct sim *s = sim_of(d);
+    double n = (double)bytes;
+    if (!(s->c.peer > 0))
+        FAIL(e, ERR_BUG, "peer_copy: the simulated cards have no peer access");
+    if (bytes && (!on_card(card_of(d), dst) || !on_card(card_of(from), src)))
+        FAIL(e, ERR_BUG, "peer_copy: %s does not lie on its card",
+             on_card(card_of(d), dst) ? "src" : "dst");
+    return bytes ? sim_work(s, stream_of(d, k), SIM_UP, "peer copy", n, n / s->c.peer, 0, e) : 0;
+}
+
+static int device_sim_peer_copy(struct device *d, struct stream *k, void *dst, struct device *from,
+                                const void *src, size_t bytes, struct err *e)
+{
+    LOCKED(d, peer_copy(d, k, dst, from, src, bytes, e));
 }
 
 /* ---- streams and events ---------------------------------------------------------------------- */
@@ -132,6 +177,7 @@ static int device_sim_stream_open(struct device *d, struct stream **out, struct 
     if (!k)
         return NOMEM(e, sizeof *k, "stream");
     k->last = &k->first;
+    k->card = (int)(card_of(d) - s->card);
     pthread_mutex_lock(&s->lock);
     k->next = s->streams;
     s->streams = k;
@@ -173,14 +219,14 @@ static void device_sim_event_close(struct device *d, struct event *ev)
     mem_free(ev);
 }
 
-static int record(struct sim *s, struct event *ev, struct stream *k, struct err *e)
+static int record(struct device *d, struct event *ev, struct stream *k, struct err *e)
 {
     struct mark *m = mem_zalloc(1, sizeof *m);
     if (!m)
         return NOMEM(e, sizeof *m, "a simulated event");
     m->refs = 1;
     const struct command c = {.kind = COMMAND_RECORD, .mark = m};
-    int rc = sim_queue(s, stream_of(s, k), &c, e);
+    int rc = sim_queue(sim_of(d), stream_of(d, k), &c, e);
     if (rc < 0) {
         mark_drop(m);
         return rc;
@@ -193,14 +239,14 @@ static int record(struct sim *s, struct event *ev, struct stream *k, struct err 
 static int device_sim_event_record(struct device *d, struct event *ev, struct stream *k,
                                    struct err *e)
 {
-    LOCKED(d, record(s, ev, k, e));
+    LOCKED(d, record(d, ev, k, e));
 }
 
 static int device_sim_stream_wait(struct device *d, struct stream *k, struct event *ev,
                                   struct err *e)
 {
     const struct command c = {.kind = COMMAND_WAIT, .mark = ev->mark};
-    LOCKED(d, sim_queue(s, stream_of(s, k), &c, e));
+    LOCKED(d, sim_queue(s, stream_of(d, k), &c, e));
 }
 
 static int device_sim_event_sync(struct device *d, struct event *ev, struct err *e)
@@ -228,20 +274,20 @@ static int device_sim_host_call(struct device *d, struct stream *k, void (*fn)(v
                                 struct err *e)
 {
     const struct command c = {.kind = COMMAND_CALL, .fn = fn, .user = user};
-    LOCKED(d, sim_queue(s, stream_of(s, k), &c, e));
+    LOCKED(d, sim_queue(s, stream_of(d, k), &c, e));
 }
 
 static void device_sim_stream_limit(struct device *d, struct stream *k, double rate)
 {
     struct sim *s = sim_of(d);
     pthread_mutex_lock(&s->lock);
-    stream_of(s, k)->link = rate;
+    stream_of(d, k)->link = rate;
     pthread_mutex_unlock(&s->lock);
 }
 
 static int device_sim_sync(struct device *d, struct stream *k, struct err *e)
 {
-    LOCKED(d, sim_wait_stream(s, stream_of(s, k), e));
+    LOCKED(d, sim_wait_stream(s, stream_of(d, k), e));
 }
 
 static const struct dev_api device_sim_api = {
@@ -262,13 +308,17 @@ static const struct dev_api device_sim_api = {
     .stream_limit = device_sim_stream_limit,
     .sync = device_sim_sync,
     .memory = device_sim_memory,
+    .peer = device_sim_peer,
+    .peer_copy = device_sim_peer_copy,
 };
 
-void device_sim_init(struct device_sim *d, struct sim *s)
+void device_sim_init(struct device_sim *d, struct sim *s, int card)
 {
-    *d = (struct device_sim){.sim = s};
-    d->dev = (struct device){.api = &device_sim_api, .kind = "sim", .hollow = true};
+    const struct sim_card *c = &s->c.card[card];
+    *d = (struct device_sim){.sim = s, .card = &s->card[card]};
+    d->dev =
+        (struct device){.api = &device_sim_api, .kind = "sim", .ordinal = card, .hollow = true};
     snprintf(d->dev.name, sizeof d->dev.name,
              "simulated GPU, %.1f GiB at %.0f GB/s, link %.1f GB/s",
-             (double)s->c.vram_bytes / 1073741824, s->c.vram * 1e-9, s->c.link * 1e-9);
+             (double)c->vram_bytes / 1073741824, c->vram * 1e-9, c->link * 1e-9);
 }

@@ -7,8 +7,9 @@
 struct device_sim {
     struct device dev;
     struct sim *sim;
+    struct card *card;
 };
 
-void device_sim_init(struct device_sim *d, struct sim *s); /* nothing to free */
+void device_sim_init(struct device_sim *d, struct sim *s, int card); /* nothing to free */
 
 #endif

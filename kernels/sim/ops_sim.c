@@ -25,8 +25,8 @@ static int spend(struct ops *ops, struct stream *k, const char *name, struct tra
     if (o->is_host)
         sim_compute(s, name, &t);
     else
-        rc = sim_work(s, k ? k : &s->main, SIM_DEVICE, name, t.kept,
-                      sim_seconds(&t, s->c.vram, s->c.device_ops), e);
+        rc = sim_work(s, k ? k : &o->on.card->main, SIM_DEVICE, name, t.kept,
+                      sim_seconds(&t, o->on.card->c.vram, o->on.card->c.device_ops), 0, e);
     pthread_mutex_unlock(&s->lock);
     return rc;
 }
@@ -61,12 +61,15 @@ static int ops_sim_make(const struct ops_options *opt, bool is_host, struct ops 
     if (!opt->sim)
         FAIL(e, ERR_NODEV,
              "a simulated device is made by the program alone: see mas fit --simulate");
+    if (!is_host && (opt->device < 0 || opt->device >= sim_cards(opt->sim)))
+        FAIL(e, ERR_NODEV, "no simulated GPU %d: there are %d, counted from 0", opt->device,
+             sim_cards(opt->sim));
     struct ops_sim *o = mem_zalloc(1, sizeof *o);
     if (!o)
         return NOMEM(e, sizeof *o, "simulated backend");
     o->sim = opt->sim;
     o->is_host = is_host;
-    device_sim_init(&o->on, opt->sim);
+    device_sim_init(&o->on, opt->sim, is_host ? 0 : opt->device);
     device_cpu_init(&o->host, 1, "simulated");
     o->host.hollow = true;
     o->ops = (struct ops){

@@ -52,17 +52,18 @@ int sim_queue(struct sim *s, struct stream *to, const struct command *c, struct 
 }
 
 int sim_work(struct sim *s, struct stream *to, enum sim_engine engine, const char *name,
-             double bytes, double seconds, struct err *e)
+             double bytes, double seconds, double dram, struct err *e)
 {
     const struct command c = {
         .kind = COMMAND_WORK,
-        .span = {.engine = engine, .name = name, .bytes = bytes, .end = seconds}};
+        .span = {.engine = engine, .card = to->card, .name = name, .bytes = bytes, .end = seconds},
+        .dram = dram};
     return sim_queue(s, to, &c, e);
 }
 
 static void sim_note(struct sim *s, const struct sim_span *span)
 {
-    s->busy[span->engine] += span->end - span->start;
+    s->card[span->card].busy[span->engine] += span->end - span->start;
     if (s->n_span < s->c.n_span)
         s->span[s->n_span++] = *span;
 }
@@ -121,7 +122,7 @@ static struct stream *sim_next(struct sim *s, double *start)
         if (!c || c->kind != COMMAND_WORK)
             continue;
         double ready = later(k->at, c->issued + s->c.hop_s),
-               t = later(ready, s->free_at[c->span.engine]);
+               t = later(ready, s->card[k->card].free_at[c->span.engine]);
         if (t < *start || (t == *start && ready < best_ready)) {
             best = k;
             best_ready = ready;
@@ -134,11 +135,12 @@ static struct stream *sim_next(struct sim *s, double *start)
 static void sim_execute(struct sim *s, struct stream *k, double start)
 {
     struct sim_span span = k->first->span;
+    struct card *card = &s->card[k->card];
     span.start = start;
     span.end += start;
-    s->free_at[span.engine] = k->at = span.end;
+    card->free_at[span.engine] = k->at = span.end;
     if (span.engine == SIM_UP)
-        s->up_rate = sim_link(s, k);
+        card->up_dram = k->first->dram;
     sim_note(s, &span);
     stream_pop(k);
 }
@@ -186,7 +188,8 @@ void sim_catch_up(struct sim *s)
 
 double sim_link(const struct sim *s, const struct stream *k)
 {
-    return k->link > 0 && k->link < s->c.link ? k->link : s->c.link;
+    const double link = s->card[k->card].c.link;
+    return k->link > 0 && k->link < link ? k->link : link;
 }
 
 double sim_seconds(const struct traffic *t, double rate, double ops_rate)
@@ -194,11 +197,21 @@ double sim_seconds(const struct traffic *t, double rate, double ops_rate)
     return later(t->kept / rate, ops_rate > 0 ? t->ops / ops_rate : 0);
 }
 
-/* Rate of the CPU's memory while the latest copy goes up. */
-static double rate_beside(const struct sim *s)
+/* Rate of the CPU's memory beside the copies that go up now. *until: the end of the first of them,
+ * or infinity. */
+static double rate_beside(const struct sim *s, double *until)
 {
-    const double alone = s->c.host, rest = later(s->c.dram - s->up_rate, alone / 10);
-    return s->c.dram > 0 && rest < alone ? rest : alone;
+    double up = 0;
+    *until = INFINITY;
+    for (int i = 0; i < s->c.n_card; i++) {
+        const double end = s->card[i].free_at[SIM_UP];
+        if (end <= s->now)
+            continue;
+        up += s->card[i].up_dram;
+        *until = end < *until ? end : *until;
+    }
+    const double alone = s->c.host, rest = later(s->c.dram - up, alone / 10);
+    return *until < INFINITY && s->c.dram > 0 && rest < alone ? rest : alone;
 }
 
 /* Computes in pieces, because the link starts and stops copying meanwhile. */
@@ -206,18 +219,18 @@ void sim_compute(struct sim *s, const char *name, const struct traffic *t)
 {
     struct sim_span span = {.engine = SIM_CPU, .name = name, .start = s->now, .bytes = t->kept};
     for (double left = 1; left > 0;) { /* share of the work */
-        double next, up = s->free_at[SIM_UP];
+        double next, up, rate;
         struct stream *k = sim_next(s, &next);
         if (k && next <= s->now) {
             sim_execute(s, k, next);
             continue;
         }
-        double rate = up > s->now ? rate_beside(s) : s->c.host;
+        rate = rate_beside(s, &up);
         double whole = sim_seconds(t, rate, s->c.host_ops);
         if (s->c.host_row > 0)
             whole = later(whole, t->kept / s->c.host_row);
         double until = s->now + left * whole;
-        if (up > s->now && up < next)
+        if (up < next)
             next = up;
         if (until <= next) {
             s->now = until;
@@ -232,29 +245,56 @@ void sim_compute(struct sim *s, const char *name, const struct traffic *t)
 
 /* ---- figures for callers --------------------------------------------------------------------- */
 
+static void cards_close(struct sim *s)
+{
+    for (int i = 0; i < s->c.n_card; i++) {
+        stream_clear(&s->card[i].main);
+        if (s->card[i].space)
+            munmap(s->card[i].space, s->card[i].space_bytes);
+    }
+}
+
+static int card_open(struct sim *s, int i, struct err *e)
+{
+    struct card *card = &s->card[i];
+    const struct sim_card *c = &s->c.card[i];
+    if (!(c->vram > 0) || !(c->link > 0))
+        FAIL(e, ERR_BUG, "sim: card %d has rates of %g and %g bytes/s", i, c->vram, c->link);
+    *card = (struct card){.c = *c, .space_bytes = SPACE_TIMES * c->vram_bytes + 4096};
+    card->main.card = i;
+    card->main.last = &card->main.first;
+    card->main.next = s->streams;
+    s->streams = &card->main;
+    void *space = mmap(NULL, card->space_bytes, PROT_NONE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (space == MAP_FAILED)
+        return NOMEM(e, card->space_bytes, "addresses of a simulated card");
+    card->space = space;
+    return 0;
+}
+
 int sim_open(const struct sim_config *c, struct sim **out, struct err *e)
 {
-    if (!(c->vram > 0) || !(c->link > 0) || !(c->host > 0))
-        FAIL(e, ERR_BUG, "sim: rates of %g, %g and %g bytes/s", c->vram, c->link, c->host);
+    if (c->n_card < 1 || c->n_card > SIM_CARDS || !(c->host > 0))
+        FAIL(e, ERR_BUG, "sim: %d cards, 1 to %d are possible; a host of %g bytes/s", c->n_card,
+             SIM_CARDS, c->host);
     struct sim *s = mem_zalloc(1, sizeof *s);
     if (!s)
         return NOMEM(e, sizeof *s, "simulation");
     s->c = *c;
-    s->space_bytes = SPACE_TIMES * c->vram_bytes + 4096;
+    int rc = 0;
+    for (int i = 0; i < c->n_card && rc == 0; i++)
+        rc = card_open(s, i, e);
     s->span = mem_zalloc(c->n_span + 1, sizeof *s->span);
-    void *space =
-        mmap(NULL, s->space_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (!s->span || space == MAP_FAILED) {
-        if (space != MAP_FAILED)
-            munmap(space, s->space_bytes);
+    if (rc == 0 && !s->span)
+        rc = NOMEM(e, c->n_span * sizeof *s->span, "a simulation");
+    if (rc < 0) {
+        cards_close(s);
         mem_free(s->span);
         mem_free(s);
-        return NOMEM(e, c->n_span * sizeof *s->span, "a simulation");
+        return rc;
     }
-    s->space = space;
     pthread_mutex_init(&s->lock, NULL);
-    s->main.last = &s->main.first;
-    s->streams = &s->main;
     *out = s;
     return 0;
 }
@@ -263,11 +303,15 @@ void sim_close(struct sim *s)
 {
     if (!s)
         return;
-    stream_clear(&s->main);
+    cards_close(s);
     pthread_mutex_destroy(&s->lock);
-    munmap(s->space, s->space_bytes);
     mem_free(s->span);
     mem_free(s);
+}
+
+int sim_cards(const struct sim *s)
+{
+    return s->c.n_card;
 }
 
 double sim_now(struct sim *s)
@@ -278,10 +322,10 @@ double sim_now(struct sim *s)
     return now;
 }
 
-double sim_busy(struct sim *s, enum sim_engine engine)
+double sim_busy(struct sim *s, int card, enum sim_engine engine)
 {
     pthread_mutex_lock(&s->lock);
-    double busy = s->busy[engine];
+    double busy = s->card[engine == SIM_CPU ? 0 : card].busy[engine];
     pthread_mutex_unlock(&s->lock);
     return busy;
 }

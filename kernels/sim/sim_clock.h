@@ -23,7 +23,8 @@ struct command {
     struct command *next;
     enum command_kind kind;
     double issued;
-    struct sim_span span;   /* WORK: engine, name, bytes; end = duration, seconds */
+    struct sim_span span;   /* WORK: engine, card, name, bytes; end = duration, seconds */
+    double dram;            /* WORK: bytes/s of the host's memory that it takes */
     struct mark *mark;      /* RECORD, WAIT; NULL: the event was never recorded */
     void (*fn)(void *user); /* CALL */
     void *user;
@@ -31,6 +32,7 @@ struct command {
 
 struct stream {
     struct stream *next; /* of the sim */
+    int card;
     struct command *first, **last;
     double at;   /* end of the work executed so far, seconds */
     double link; /* bytes/s of its copies between host and device; 0 = the sim's */
@@ -40,24 +42,31 @@ struct event {
     struct mark *mark; /* the last record; NULL = none yet */
 };
 
-struct sim {
-    struct sim_config c;
-    pthread_mutex_t lock;
-    double now;
+struct card { /* a device */
+    struct sim_card c;
     double free_at[SIM_ENGINES], busy[SIM_ENGINES];
-    double up_rate;               /* bytes/s of the latest copy to the device */
-    struct stream main, *streams; /* all of them; main is the device's default */
-    struct sim_span *span;        /* (c.n_span) */
-    size_t n_span;
-    /* the device's memory: addresses that cannot be touched, handed out once and in order */
+    double up_dram;     /* bytes/s of the host's memory that the latest copy up takes */
+    struct stream main; /* the default */
+    /* its memory: addresses that cannot be touched, handed out once and in order */
     unsigned char *space;
     uint64_t space_bytes, space_used, vram_used;
 };
 
+struct sim {
+    struct sim_config c;
+    pthread_mutex_t lock;
+    double now;
+    struct card card[SIM_CARDS]; /* (c.n_card); the CPU's times stand in the first */
+    struct stream *streams;      /* of all cards */
+    struct sim_span *span;       /* (c.n_span) */
+    size_t n_span;
+};
+
 /* All functions below: the caller holds the lock. */
 int sim_queue(struct sim *s, struct stream *to, const struct command *c, struct err *e);
+/* dram: bytes/s of the host's memory that the work takes */
 int sim_work(struct sim *s, struct stream *to, enum sim_engine engine, const char *name,
-             double bytes, double seconds, struct err *e);
+             double bytes, double seconds, double dram, struct err *e);
 /* Keeps the CPU busy; the caller waits until the work ends. */
 void sim_compute(struct sim *s, const char *name, const struct traffic *t);
 /* bytes/s of the stream's copies between host and device */

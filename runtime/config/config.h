@@ -75,6 +75,8 @@ void config_value(const struct config *c, const char *key, struct str *out);
 /* Every option as a JSON object {"key": value, ..} in the order of the tables. A map writes
  * "map.name" for each entry that is set. */
 void config_json(const struct config *c, bool only_results, struct str *out);
+/* Appends the defaults of all options in the same form. ERR_NOMEM. */
+int config_json_defaults(const struct config *c, struct str *out, struct err *e);
 /* Every option with its default as a commented YAML file: the reference for users. */
 void config_reference(const struct config *c, struct str *out);
 

@@ -85,6 +85,15 @@ void config_json(const struct config *c, bool only_results, struct str *out)
     str_addc(out, '}');
 }
 
+int config_json_defaults(const struct config *c, struct str *out, struct err *e)
+{
+    struct config plain;
+    TRY(config_init(&plain, c->set, c->n, e));
+    config_json(&plain, false, out);
+    config_free(&plain);
+    return str_ok(out, "default settings", e);
+}
+
 /* ---- the reference --------------------------------------------------------------------------- */
 
 static void reference_doc(const struct option_row *r, const char *indent, struct str *out)

@@ -135,12 +135,13 @@ static int drafter_build(struct drafter *d, const struct drafter_options *o, str
     d->lim = o->lim;
     d->lim.max_logit_rows = d->lim.max_seqs;
     d->lim.max_pairs = 1;
+    d->lim.n_device = 1;
     d->lim.record_key = RECORD_KEY;
     TRY(drafter_arrays(d, e));
     TRY(drafter_plan(d, o, &kc, e));
     TRY(kv_open(&kc, d->ops, &d->kv, e));
-    TRY(place_open(&d->plan, &d->model.w, d->ops, NULL, 0, &d->place, e));
-    TRY(forward_open(&d->model, d->place, d->kv, d->ops, NULL, &d->lim, &d->fw, e));
+    TRY(place_open(&d->plan, &d->model.w, &d->ops, NULL, 0, &d->place, e));
+    TRY(forward_open(&d->model, d->place, d->kv, &d->ops, NULL, &d->lim, &d->fw, e));
     return place_load(d->place, NULL, NULL, e);
 }
 

@@ -7,6 +7,7 @@
 
 #include "check.h"
 #include "clock.h"
+#include "devices.h"
 #include "forward.h"
 #include "log.h"
 #include "mem.h"
@@ -37,7 +38,10 @@ struct engine {
     struct tokenizer *tok;
     struct chat *chat;
     struct model model;
-    struct ops *ops, *host; /* host: computes the parts placed there beside a device, or NULL */
+    struct devices devices;
+    struct ops *ops;        /* the first of them */
+    struct ops *host;       /* computes the parts placed there beside a device, or NULL */
+    struct ops **layer_ops; /* (n_layer) the backend of each layer */
     /* of the machine, measured when first needed; vram 0 = not measured */
     struct plan_rates rates;
     struct plan plan;
@@ -306,6 +310,8 @@ static int plan_measure(struct engine *en, const struct engine_options *opt, str
 {
     uint64_t least = weights_bytes(&en->model.w) + in->workspace_bytes +
                      (in->kv_bytes ? in->kv_bytes : in->kv_bytes_per_token * (uint64_t)in->n_ctx);
+    if (en->devices.n > 1)
+        return 0; /* devices_plan has measured */
     if (opt->rates)
         en->rates = *opt->rates;
     else if (in->n_host <= 0 && in->mode != PLAN_THROUGHPUT && least <= in->vram_bytes)
@@ -321,13 +327,14 @@ static int plan_measure(struct engine *en, const struct engine_options *opt, str
 }
 
 /* Makes the plan: sizes of workspace and KV pool, and places of the weights. If they do not fit,
- * the error names the knob to turn. limit: of the device's memory; 0 = the free bytes that it
+ * the error names the knob to turn. limit: of each device's memory; 0 = the free bytes that it
  * reports. */
 static int engine_plan(struct engine *en, const struct engine_options *opt,
-                       const struct forward_limits *lim, uint64_t limit, struct kv_config *kc,
-                       struct err *e)
+                       const struct forward_limits *lim, const uint64_t *limit,
+                       struct kv_config *kc, struct err *e)
 {
     struct plan_input in;
+    const struct tensor *up = weights_get(&en->model.w, SLOT_FFN_UP, 0);
     size_t page = kv_page_bytes(kc), n_layer = (size_t)en->model.hp.n_layer;
     if (!page)
         FAIL(e, ERR_USAGE,
@@ -339,8 +346,10 @@ static int engine_plan(struct engine *en, const struct engine_options *opt,
         return NOMEM(e, 2 * n_layer * sizeof *layer, "plan");
     plan_sizes(en, opt, kc, lim, layer, &in);
     int rc = plan_budgets(en, opt, &in, e);
-    if (rc == 0 && limit && in.vram_bytes > limit)
-        in.vram_bytes = limit;
+    if (rc == 0 && limit[0] && in.vram_bytes > limit[0])
+        in.vram_bytes = limit[0];
+    if (rc == 0)
+        rc = devices_plan(&en->devices, opt, en->host, up->data ? up->fmt : FMT_F16, limit, &in, e);
     if (rc == 0 && in.on_device)
         rc = plan_measure(en, opt, &in, e);
     if (rc == 0)
@@ -363,18 +372,24 @@ static int engine_say_plan(const struct engine *en, struct err *e)
         next = strchr(line, '\n');
         if (next)
             *next++ = 0;
-        log_info("%s: %s", en->ops->dev->name, line);
+        log_info("%s: %s", en->devices.name, line);
     }
     str_free(&s);
     return rc;
 }
 
-/* Tries whether the device can allocate the memory of the plan, before any byte is read or pinned.
- * *room: that memory, otherwise nearly all that it can allocate. */
-static int engine_room(struct engine *en, uint64_t *room, struct err *e)
+/* Memory of the plan on device i. */
+static uint64_t engine_needs(const struct engine *en, int i)
 {
-    struct device *dev = en->ops->dev;
-    uint64_t given = 0, refused = 0, want = en->plan.total_bytes;
+    return en->devices.n > 1 ? en->plan.share[i].total_bytes : en->plan.total_bytes;
+}
+
+/* Tries whether device i can allocate the memory of the plan, before any byte is read or pinned.
+ * *room: that memory, otherwise nearly all that it can allocate. */
+static int engine_room(struct engine *en, int i, uint64_t *room, struct err *e)
+{
+    struct device *dev = en->devices.ops[i]->dev;
+    uint64_t given = 0, refused = 0, want = engine_needs(en, i);
     for (*room = want; !dev->is_host && *room && *room != given;
          *room = given + (refused - given) / 2) {
         struct buf b = {0};
@@ -390,33 +405,52 @@ static int engine_room(struct engine *en, uint64_t *room, struct err *e)
     return 0;
 }
 
-/* Makes a plan that the device has room for. If the device allocates less than it reported, a new
- * plan is made for that, unless the caller set a budget. */
+/* Makes a plan that the devices have room for. If one allocates less than it reported, a new plan
+ * is made for that, unless the caller set a budget. */
 static int engine_plan_what_fits(struct engine *en, const struct engine_options *opt,
                                  struct kv_config *kc, const struct forward_limits *lim,
                                  struct err *e)
 {
-    uint64_t room = 0, limit = 0, want = 0;
+    uint64_t room = 0, limit[PLAN_DEVICES] = {0}, want = 0;
+    const char *name = "";
     for (int i = 0; i < ROOM_TRIES; i++) {
+        bool fits = true;
         TRY(engine_plan(en, opt, lim, limit, kc, e));
         TRY(engine_say_plan(en, e));
-        TRY(engine_room(en, &room, e));
-        if (room >= en->plan.total_bytes)
+        for (int d = 0; d < en->devices.n && fits; d++) {
+            want = engine_needs(en, d);
+            name = en->devices.ops[d]->dev->name;
+            TRY(engine_room(en, d, &room, e));
+            fits = room >= want;
+            limit[d] = fits ? limit[d] : room;
+        }
+        if (fits)
             return 0;
-        want = en->plan.total_bytes;
         if (opt->vram_bytes || opt->kv_bytes)
             break;
         log_warn("%s can allocate %" PRIu64 " MiB of memory, less than the %" PRIu64
                  " MiB of the plan, which it reported as free: planning again",
-                 en->ops->dev->name, room >> 20, en->plan.total_bytes >> 20);
-        limit = room;
+                 name, room >> 20, want >> 20);
         plan_free(&en->plan);
     }
     FAIL(e, ERR_NOMEM,
          "cannot place the model: the plan needs %" PRIu64
          " MiB of the memory of %s, which can allocate %" PRIu64
          " MiB; set --vram to that or less, or lower --ctx or --sequences",
-         want >> 20, en->ops->dev->name, room >> 20);
+         want >> 20, name, room >> 20);
+}
+
+/* Lists the backend of each layer, for the KV cache. */
+static int engine_layers(struct engine *en, struct kv_config *kc, struct err *e)
+{
+    const size_t n = (size_t)en->model.hp.n_layer;
+    en->layer_ops = mem_zalloc(n, sizeof *en->layer_ops);
+    if (!en->layer_ops)
+        return NOMEM(e, n * sizeof *en->layer_ops, "backends of layers");
+    for (int l = 0; l < en->model.hp.n_layer; l++)
+        en->layer_ops[l] = en->devices.ops[plan_device_of(&en->plan, PART_ATTN, l)];
+    kc->on = en->layer_ops;
+    return 0;
 }
 
 /* Allocates memory first and loads last. */
@@ -424,9 +458,11 @@ static int engine_place(struct engine *en, const struct engine_options *opt, str
                         const struct forward_limits *lim, struct err *e)
 {
     TRY(engine_plan_what_fits(en, opt, kc, lim, e));
+    struct ops *const *ops = en->devices.ops;
+    TRY(engine_layers(en, kc, e));
     TRY(kv_open(kc, en->ops, &en->kv, e));
-    TRY(place_open(&en->plan, &en->model.w, en->ops, en->host, opt->link_limit, &en->place, e));
-    TRY(forward_open(&en->model, en->place, en->kv, en->ops, en->host, lim, &en->fw, e));
+    TRY(place_open(&en->plan, &en->model.w, ops, en->host, opt->link_limit, &en->place, e));
+    TRY(forward_open(&en->model, en->place, en->kv, ops, en->host, lim, &en->fw, e));
     return place_load(en->place, opt->progress, opt->user, e);
 }
 
@@ -492,6 +528,7 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
                                       .max_draft = opt->max_draft};
     struct forward_limits lim = forward_limits_for(&en->model, &load);
     lim.no_record = opt->no_record;
+    lim.n_device = en->devices.n;
     bool drafts = opt->max_draft && *opt->draft_model;
     if (drafts && opt->max_branch)
         lim.max_seqs += SPECULATE_BRANCHES;
@@ -540,15 +577,12 @@ static int engine_load(struct engine *en, const struct engine_options *opt, stru
     const struct chat_options co = {.name = opt->chat_template, .date = opt->chat_date};
     TRY(chat_open(en->file, en->tok, &co, &en->chat, e));
     en->info.chat = en->chat;
-    const struct ops_options of = {.n_threads = opt->n_threads,
-                                   .isa = opt->isa,
-                                   .device = opt->device,
-                                   .vram_bytes = opt->vram_bytes,
-                                   .sim = opt->sim};
-    TRY(ops_open(opt->backend, &of, &en->ops, e));
+    TRY(devices_open(opt, &en->devices, e));
+    en->ops = en->devices.ops[0];
     engine_say_decoded(en, en->ops);
     if (en->ops->dev->is_host)
         return 0;
+    const struct ops_options of = {.n_threads = opt->n_threads, .isa = opt->isa, .sim = opt->sim};
     TRY(ops_open_beside(en->ops, &of, &en->host, e));
     engine_say_decoded(en, en->host);
     return 0;
@@ -564,8 +598,9 @@ static void engine_describe(struct engine *en)
     in->arch = en->arch;
     in->name = en->name;
     in->backend = en->ops->name;
-    in->device = en->ops->dev->name;
-    in->pci = en->ops->dev->pci;
+    in->device = en->devices.name;
+    in->n_device = en->devices.n;
+    in->pci = en->devices.pci;
     in->model_bytes = gguf_file_bytes(en->file);
     in->n_params = en->model.n_params;
     in->n_layer = hp->n_layer;
@@ -589,10 +624,11 @@ static void engine_free(struct engine *en)
     plan_free(&en->plan);
     if (en->host)
         spans_closing(en->spans, en->host->dev);
-    if (en->ops)
-        spans_closing(en->spans, en->ops->dev);
+    for (int i = 0; i < en->devices.n; i++)
+        spans_closing(en->spans, en->devices.ops[i]->dev);
     ops_close(en->host);
-    ops_close(en->ops);
+    devices_close(&en->devices);
+    mem_free(en->layer_ops);
     model_free(&en->model);
     chat_close(en->chat);
     tokenizer_close(en->tok);

@@ -33,8 +33,11 @@ void engine_close(struct engine *en); /* cancels all requests, waits, frees; acc
 struct engine_info {
     const char *path;        /* of the model file */
     const char *arch, *name; /* general.architecture, general.name ("" if absent) */
-    const char *backend, *device;
-    const char *pci;       /* bus id of the GPU that computes; "" = none */
+    const char *backend;
+    const char *device; /* of several: "GPU 0: ..; GPU 1: .." */
+    int n_device;       /* that may compute, at least 1; plan->share has their layers */
+    /* bus id of the GPU that computes; of several with a comma between two; "" = none */
+    const char *pci;
     char model_sha256[65]; /* "" until engine_hash */
     uint64_t model_bytes, n_params;
     int n_layer, n_kv_head, head_dim, n_vocab;

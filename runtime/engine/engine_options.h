@@ -21,7 +21,9 @@ struct engine_options {
     struct sim *sim;     /* the clock of backend "sim" */
     /* folders for names of models, which engine_open reads; NULL = paths and demo */
     const struct source_places *places;
-    const struct plan_rates *rates; /* of the machine; NULL = measured when needed */
+    /* (n_rates) of the machine, with several devices of each; NULL = measured when needed */
+    const struct plan_rates *rates;
+    int n_rates; /* 0 = one, which stands for every device */
     void (*progress)(uint64_t done, uint64_t total, void *user); /* loading, bytes; may be NULL */
     void *user;
 };

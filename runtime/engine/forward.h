@@ -8,8 +8,12 @@
  *   - Parts of the model are where place puts them: resident on the device, streamed to it, or on
  *     the host. A second backend computes parts on the host. Rows go there and back through pinned
  *     memory.
- *   - The workspace is measured once for the limits and is one allocation. A step allocates
- *     nothing.
+ *   - With several devices each computes its run of layers. At a border the rows go from one device
+ *     to the next, by one copy or through pinned memory. Events order the copies, and the host does
+ *     not wait. plan_n_micro divides the rows of a step into micro-batches, which keep all devices
+ *     busy. Logits are the same bits as on one device.
+ *   - The workspace is measured once for the limits and is one allocation on each device. A step
+ *     allocates nothing.
  *   - Several forwards may take turns on one ops. The results of a step must be fetched before a
  *     step of another forward begins.
  */
@@ -28,6 +32,7 @@ struct forward_limits {
     int max_pages;      /* page table entries of one sequence */
     int max_kv_len;
     int max_pairs;       /* (row, token) pairs of forward_logprob */
+    int n_device;        /* of a pipeline; 0 and 1: one */
     bool no_record;      /* never record and replay decode steps (ops.h) */
     unsigned record_key; /* 0..255: distinguishes the recordings of forwards on one ops */
 };
@@ -60,13 +65,15 @@ struct logit_edit {
     float was; /* the logit before: forward_edit writes it */
 };
 
-/* Borrows all its parts. host: a backend whose device is the host, for parts placed there beside a
- * device; NULL without such parts. ERR_NOMEM or the device's error, with the requested bytes. */
-int forward_open(const struct model *m, struct place *place, struct kv *kv, struct ops *ops,
+/* Borrows all its parts. ops (n_device of place's plan, at least 1): the backend of each device;
+ * those without a layer may be NULL. host: a backend whose device is the host, for parts placed
+ * there beside a device; NULL without such parts. ERR_NOMEM or the device's error, with the
+ * requested bytes. */
+int forward_open(const struct model *m, struct place *place, struct kv *kv, struct ops *const *ops,
                  struct ops *host, const struct forward_limits *lim, struct forward **out,
                  struct err *e);
 void forward_close(struct forward *f); /* accepts NULL */
-/* Bytes of activations and scratch for these limits; allocates nothing. */
+/* Bytes of activations and scratch on each device for these limits; allocates nothing. */
 size_t forward_workspace(const struct model *m, const struct ops *ops,
                          const struct forward_limits *lim);
 
@@ -96,6 +103,7 @@ int forward_logits(struct forward *f, int first, int n, float *out, struct err *
 const struct forward_limits *forward_limits(const struct forward *f);
 /* Reports intervals to spans (NULL = none), also those of its place and KV cache. */
 void forward_watch(struct forward *f, struct spans *spans);
-double forward_now(const struct forward *f); /* seconds, on the clock of the device */
+/* seconds, on the clock of the device that computes the output */
+double forward_now(const struct forward *f);
 
 #endif

@@ -8,8 +8,8 @@
 int forward_sample(struct forward *f, int first, int n, const struct sample_row *rows,
                    const uint32_t *const *masks, int n_mask, int32_t *id, float *lp, struct err *e)
 {
-    struct device *dev = f->ops->dev;
-    struct workspace *w = &f->w;
+    struct device *dev = f->on->ops->dev;
+    struct workspace *w = &f->on->w;
     CHECK(n > 0 && first + n <= f->lim.max_logit_rows && n_mask <= f->lim.max_logit_rows);
     struct staging *st = &f->st;
     memcpy(st->sample, rows, (size_t)n * sizeof *rows);
@@ -32,8 +32,8 @@ int forward_sample(struct forward *f, int first, int n, const struct sample_row 
 int forward_logprob(struct forward *f, const int32_t *row, const int32_t *id, int n, float *lp,
                     struct err *e)
 {
-    struct device *dev = f->ops->dev;
-    struct workspace *w = &f->w;
+    struct device *dev = f->on->ops->dev;
+    struct workspace *w = &f->on->w;
     CHECK(n > 0 && n <= f->lim.max_pairs);
     struct staging *st = &f->st;
     memcpy(st->pair_row, row, (size_t)n * sizeof *row);
@@ -53,9 +53,9 @@ int forward_logprob(struct forward *f, const int32_t *row, const int32_t *id, in
 /* *x = the row, readable and writable by the host: its place there, or a copy in st.row. */
 static int forward_row(struct forward *f, int row, float **x, struct err *e)
 {
-    struct device *dev = f->ops->dev;
+    struct device *dev = f->on->ops->dev;
     size_t vocab = (size_t)f->m->hp.n_vocab;
-    float *at = f->w.logits + (size_t)row * vocab;
+    float *at = f->on->w.logits + (size_t)row * vocab;
     CHECK(row >= 0 && row < f->lim.max_logit_rows);
     *x = dev->is_host ? at : f->st.row;
     if (!dev->is_host)
@@ -66,11 +66,12 @@ static int forward_row(struct forward *f, int row, float **x, struct err *e)
 /* Writes a row of forward_row back. The next one is read after it, in the order of the stream. */
 static int forward_put_row(struct forward *f, int row, const float *x, struct err *e)
 {
-    struct device *dev = f->ops->dev;
+    struct device *dev = f->on->ops->dev;
     size_t vocab = (size_t)f->m->hp.n_vocab;
     if (dev->is_host)
         return 0;
-    return dev->api->copy(dev, NULL, f->w.logits + (size_t)row * vocab, x, vocab * sizeof *x, e);
+    return dev->api->copy(dev, NULL, f->on->w.logits + (size_t)row * vocab, x, vocab * sizeof *x,
+                          e);
 }
 
 static void edit_apply(struct logit_edit *d, float *x)
@@ -145,10 +146,10 @@ int forward_top(struct forward *f, int row, int n_top, int32_t *id, struct err *
 
 int forward_logits(struct forward *f, int first, int n, float *out, struct err *e)
 {
-    struct device *dev = f->ops->dev;
+    struct device *dev = f->on->ops->dev;
     size_t vocab = (size_t)f->m->hp.n_vocab;
     CHECK(n > 0 && first + n <= f->lim.max_logit_rows);
-    TRY(dev->api->copy(dev, NULL, out, f->w.logits + (size_t)first * vocab,
+    TRY(dev->api->copy(dev, NULL, out, f->on->w.logits + (size_t)first * vocab,
                        (size_t)n * vocab * sizeof *out, e));
     return forward_wait(f, e);
 }

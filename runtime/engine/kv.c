@@ -20,10 +20,17 @@ struct kv_page {
     uint64_t step; /* step in which it was registered */
 };
 
-struct kv {
-    struct kv_config c;
+struct kv_pool { /* K and V of the layers of one backend */
     struct ops *ops;
     struct buf buf;
+    size_t used; /* bytes given to layers */
+};
+
+struct kv {
+    struct kv_config c;
+    struct ops **on;      /* (n_layer) the backend of each layer */
+    struct kv_pool *pool; /* (n_pool) one a backend */
+    int n_pool;
     struct kv_swap *swap;                  /* or NULL */
     struct kv_view *layer;                 /* (n_layer) */
     struct kv_page *page;                  /* (n_page) */
@@ -66,12 +73,31 @@ static int kv_check_config(const struct kv_config *c, struct err *e)
     return 0;
 }
 
-static void kv_layers(struct kv *kv)
+static struct kv_pool *kv_pool_of(struct kv *kv, int layer)
+{
+    for (int i = 0; i < kv->n_pool; i++)
+        if (kv->pool[i].ops == kv->on[layer])
+            return &kv->pool[i];
+    kv->pool[kv->n_pool].ops = kv->on[layer];
+    return &kv->pool[kv->n_pool++];
+}
+
+/* Allocates the pools: each has the layers of its backend, in their order. */
+static int kv_layers(struct kv *kv, struct err *e)
 {
     const struct kv_config *c = &kv->c;
     size_t one = kv_page_bytes(c) / (2 * (size_t)c->n_layer) * (size_t)c->n_page;
+    for (int l = 0; l < c->n_layer; l++)
+        kv_pool_of(kv, l)->used += 2 * one;
+    for (int i = 0; i < kv->n_pool; i++) {
+        struct device *dev = kv->pool[i].ops->dev;
+        TRY(dev->api->alloc(dev, MEM_DEVICE, kv->pool[i].used, &kv->pool[i].buf, e));
+        kv->pool[i].used = 0;
+    }
     for (int l = 0; l < c->n_layer; l++) {
-        char *at = (char *)kv->buf.ptr + one * 2 * (size_t)l;
+        struct kv_pool *pool = kv_pool_of(kv, l);
+        char *at = (char *)pool->buf.ptr + pool->used;
+        pool->used += 2 * one;
         kv->layer[l] = (struct kv_view){.fmt = c->fmt,
                                         .k = at,
                                         .v = at + one,
@@ -80,6 +106,7 @@ static void kv_layers(struct kv *kv)
                                         .n_kv_head = c->n_kv_head,
                                         .head_dim = c->head_dim};
     }
+    return 0;
 }
 
 static void kv_lists(struct kv *kv)
@@ -105,23 +132,25 @@ int kv_open(const struct kv_config *c, struct ops *ops, struct kv **out, struct 
     if (!kv)
         return NOMEM(e, sizeof *kv, "kv pool");
     kv->c = *c;
-    kv->ops = ops;
     size_t n = (size_t)c->n_page;
     for (kv->n_bucket = 16; kv->n_bucket < 2 * n;)
         kv->n_bucket *= 2;
     kv->layer = mem_zalloc((size_t)c->n_layer, sizeof *kv->layer);
+    kv->on = mem_zalloc((size_t)c->n_layer, sizeof *kv->on);
+    kv->pool = mem_zalloc((size_t)c->n_layer, sizeof *kv->pool);
     kv->page = mem_zalloc(n, sizeof *kv->page);
     kv->token = mem_zalloc(n, (size_t)c->page_tokens * sizeof *kv->token);
     kv->bucket = mem_zalloc(kv->n_bucket, sizeof *kv->bucket);
-    if (!kv->layer || !kv->page || !kv->token || !kv->bucket) {
+    if (!kv->layer || !kv->on || !kv->pool || !kv->page || !kv->token || !kv->bucket) {
         rc = NOMEM(e, n * sizeof *kv->page, "kv page table");
         goto done;
     }
-    TRY_DONE(ops->dev->api->alloc(ops->dev, MEM_DEVICE, kv_page_bytes(c) * n, &kv->buf, e));
-    kv_layers(kv);
+    for (int l = 0; l < c->n_layer; l++)
+        kv->on[l] = c->on ? c->on[l] : ops;
+    TRY_DONE(kv_layers(kv, e));
     kv_lists(kv);
     if (c->swap_bytes && c->prefix_cache)
-        TRY_DONE(kv_swap_open(ops->dev, c->n_layer, kv_page_bytes(c) / 2 / (size_t)c->n_layer,
+        TRY_DONE(kv_swap_open(kv->on, c->n_layer, kv_page_bytes(c) / 2 / (size_t)c->n_layer,
                               c->page_tokens, c->swap_bytes, &kv->swap, e));
     *out = kv;
     return 0;
@@ -140,7 +169,10 @@ void kv_close(struct kv *kv)
     if (!kv)
         return;
     kv_swap_close(kv->swap);
-    kv->ops->dev->api->free(kv->ops->dev, &kv->buf);
+    for (int i = 0; i < kv->n_pool; i++)
+        kv->pool[i].ops->dev->api->free(kv->pool[i].ops->dev, &kv->pool[i].buf);
+    mem_free(kv->pool);
+    mem_free(kv->on);
     mem_free(kv->layer);
     mem_free(kv->page);
     mem_free(kv->token);
@@ -283,7 +315,7 @@ static int kv_copy_page(struct kv *kv, int32_t src, int32_t dst, int n_token, st
 {
     for (int l = 0; l < kv->c.n_layer; l++) {
         struct kv_copy_args a = {.kv = &kv->layer[l], .src = src, .dst = dst, .n_token = n_token};
-        TRY(spans_run_kv_copy(kv->spans, l, kv->ops, &a, e));
+        TRY(spans_run_kv_copy(kv->spans, l, kv->on[l], &a, e));
     }
     return 0;
 }

@@ -2,8 +2,9 @@
  * kv: the paged KV cache of all sequences, and the prefix cache inside it.
  *
  * A page holds page_tokens positions of every layer. Page p has the same index in the K and V
- * arrays of every layer, so one page table serves all layers. Pages are reference counted: a fork
- * shares them. A sequence that writes to a shared partial page first gets its own copy.
+ * arrays of every layer, on whatever device they lie. So one page table serves all layers. Pages
+ * are reference counted: a fork shares them. A sequence that writes to a shared partial page first
+ * gets its own copy.
  *
  * Prefix cache:
  *   - A full page is found by its tokens and, through its parent, by all tokens before it. A lookup
@@ -39,6 +40,9 @@ struct kv_config {
     bool prefix_cache;
     /* bytes of host memory for evicted pages; 0 = none. Needs the prefix cache */
     uint64_t swap_bytes;
+    /* (n_layer) the backend of each layer: its device has K and V of the layer. kv_open copies the
+     * pointers. NULL: one backend has all layers */
+    struct ops *const *on;
 };
 
 struct kv;
@@ -54,6 +58,7 @@ struct kv_seq {    /* the pages of one sequence; plain data, owned by its reques
 /* Bytes of one page over all layers; 0 when a row of head_dim cannot be stored in fmt. */
 size_t kv_page_bytes(const struct kv_config *c);
 
+/* ops: the backend of all layers, unless c->on names one for each. */
 int kv_open(const struct kv_config *c, struct ops *ops, struct kv **out, struct err *e);
 /* Reports copies of pages on the device to spans (NULL = none). */
 void kv_watch(struct kv *kv, struct spans *spans);

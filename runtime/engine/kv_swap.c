@@ -16,7 +16,7 @@ struct slot {
 };
 
 struct kv_swap {
-    struct device *dev;
+    struct ops *const *on; /* (n_layer) */
     int n_layer, page_tokens;
     size_t half;    /* bytes of K, and of V, of a page in one layer */
     struct buf buf; /* (n_slot, n_layer, 2, half) */
@@ -76,7 +76,7 @@ static void swap_keep(struct kv_swap *w, int32_t s, const struct kv_identity *id
     w->n_filled++;
 }
 
-int kv_swap_open(struct device *dev, int n_layer, size_t half, int page_tokens, uint64_t bytes,
+int kv_swap_open(struct ops *const *on, int n_layer, size_t half, int page_tokens, uint64_t bytes,
                  struct kv_swap **out, struct err *e)
 {
     size_t page = 2 * half * (size_t)n_layer;
@@ -90,7 +90,7 @@ int kv_swap_open(struct device *dev, int n_layer, size_t half, int page_tokens, 
     if (!w)
         return NOMEM(e, sizeof *w, "swapped pages");
     int rc = 0;
-    *w = (struct kv_swap){.dev = dev,
+    *w = (struct kv_swap){.on = on,
                           .n_layer = n_layer,
                           .page_tokens = page_tokens,
                           .half = half,
@@ -108,8 +108,8 @@ int kv_swap_open(struct device *dev, int n_layer, size_t half, int page_tokens, 
         w->bucket[i] = NONE;
     for (int32_t s = 0; s < w->n_slot; s++)
         swap_append(w, s);
-    rc = pinned_alloc(dev, (size_t)w->n_slot * page, "pages of the KV cache are swapped", &w->buf,
-                      e);
+    rc = pinned_alloc(on[0]->dev, (size_t)w->n_slot * page, "pages of the KV cache are swapped",
+                      &w->buf, e);
     if (rc == ERR_NOMEM)
         rc = err_set(
             e, ERR_NOMEM,
@@ -127,9 +127,10 @@ void kv_swap_close(struct kv_swap *w)
 {
     if (!w)
         return;
-    if (w->n_out) /* copies may still be in progress */
-        (void)w->dev->api->sync(w->dev, NULL, NULL);
-    w->dev->api->free(w->dev, &w->buf);
+    for (int l = 0; l < w->n_layer && w->n_out; l++) /* copies may still be in progress */
+        if (l == 0 || w->on[l] != w->on[l - 1])
+            (void)w->on[l]->dev->api->sync(w->on[l]->dev, NULL, NULL);
+    w->on[0]->dev->api->free(w->on[0]->dev, &w->buf);
     mem_free(w->slot);
     mem_free(w->token);
     mem_free(w->bucket);
@@ -142,10 +143,11 @@ static int swap_copy(struct kv_swap *w, const struct kv_view *layer, int32_t p, 
 {
     for (int l = 0; l < w->n_layer; l++)
         for (int v = 0; v < 2; v++) {
+            struct device *dev = w->on[l]->dev;
             char *pool = (char *)(v ? layer[l].v : layer[l].k) + (size_t)p * w->half;
             char *kept = (char *)w->buf.ptr +
                          (((size_t)s * (size_t)w->n_layer + (size_t)l) * 2 + (size_t)v) * w->half;
-            TRY(w->dev->api->copy(w->dev, NULL, out ? kept : pool, out ? pool : kept, w->half, e));
+            TRY(dev->api->copy(dev, NULL, out ? kept : pool, out ? pool : kept, w->half, e));
         }
     return 0;
 }

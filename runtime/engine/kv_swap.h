@@ -8,7 +8,7 @@
  *     sequence looks it up. Its bits are those that computing it again would give.
  *   - A page that was copied back stays here too, so evicting it again costs nothing.
  *   - The least recently used page makes room for a new one.
- *   - All copies are queued in the order of the device's default stream.
+ *   - The copies of a layer are queued in the order of its device's default stream.
  *
  * One thread (the engine's).
  */
@@ -25,8 +25,9 @@ struct kv_identity {
     uint64_t hash;   /* of parent and tokens */
 };
 
-/* Allocates the pages that fit `bytes`. half: bytes of K of a page in one layer. ERR_NOMEM. */
-int kv_swap_open(struct device *dev, int n_layer, size_t half, int page_tokens, uint64_t bytes,
+/* Allocates the pages that fit `bytes`. on (n_layer): the backend of each layer, lent. half: bytes
+ * of K of a page in one layer. ERR_NOMEM. */
+int kv_swap_open(struct ops *const *on, int n_layer, size_t half, int page_tokens, uint64_t bytes,
                  struct kv_swap **out, struct err *e);
 void kv_swap_close(struct kv_swap *w); /* accepts NULL */
 

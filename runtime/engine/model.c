@@ -444,6 +444,18 @@ int model_more_launches(const struct model *m)
     return more;
 }
 
+/* Equal shares that KV heads and blocks of ffn rows divide into: their greatest common divisor. */
+static int model_shares(const struct model *m)
+{
+    int a = m->hp.n_kv_head, b = m->hp.n_ff % 256 ? 1 : m->hp.n_ff / 256;
+    while (b) {
+        int rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
 void model_plan_sizes(const struct model *m, uint64_t *layer, struct plan_input *in)
 {
     const struct weights *w = &m->w;
@@ -463,6 +475,7 @@ void model_plan_sizes(const struct model *m, uint64_t *layer, struct plan_input 
     in->output_bytes = weights_part_bytes(w, PART_OUTPUT, 0);
     in->tied_bytes = in->embed_bytes + in->output_bytes - weights_shared_bytes(w);
     in->row_bytes = (uint64_t)m->hp.n_embd * sizeof(float);
+    in->rows.units = model_shares(m);
     in->attn_more = n ? (double)model_more_launches(m) / n : 0;
     in->ops_per_byte = 2 * (double)m->n_params / (double)weights_bytes(w);
 }

@@ -47,6 +47,7 @@ expect 66 '/no/such/file' "${gen[@]}" -f /no/such/file
 expect 66 '/no/such.gguf' "$MAS" generate -m /no/such.gguf -p x
 expect 69 'cannot use backend cuda (use auto, cpu or ref)' "${gen[@]}" -p x --backend cuda --device 63
 expect 64 "--device is '-1'; it takes" "${gen[@]}" -p x --device -1
+expect 69 'backend cpu uses none' "${gen[@]}" -p x --backend cpu --devices all
 expect 64 "--vram is 'much'; it takes a size" "${gen[@]}" -p x --vram much
 if "$MAS" generate -m demo -p x -n 1 --backend cuda 2>&1 | grep -q 'cannot use backend cuda'; then
     for option in '--vram 1MiB' '--device 1'; do
@@ -60,6 +61,8 @@ if "${gen[@]}" -p hello -n 4 --backend cudahost >"$dir/host" 2>"$dir/why"; then
     [ -s "$dir/host" ] || { echo "FAILED: cudahost says nothing"; failed=1; }
     expect 64 'on the device; lower --ctx' "${gen[@]}" -p x --backend cudahost --vram 1MiB
     expect 69 'no GPU 3' "${gen[@]}" -p x --backend cudahost --device 3
+    expect 69 'no GPU 1' "${gen[@]}" -p x --backend cudahost --devices 0,1
+    expect 64 'GPU 0 is named twice' "${gen[@]}" -p x --backend cudahost --devices 0,0
 else
     grep -q "CUDA's headers were not found" "$dir/why" || { echo "FAILED: $(cat "$dir/why")"; failed=1; }
 fi

@@ -134,6 +134,44 @@ assert len(direct) == 4 and all(r['seed'] == '' and r['lp_A'] for r in direct), 
 EOF
 expect 64 'needs one of its runs' "$MAS" export whole --against whole/direct
 expect 64 'would be lost' "$MAS" export whole --csv whole/grid.json
+expect 64 'has no such cell' "$MAS" export whole --baseline parts/direct
+"$MAS" export whole --baseline whole/cot,temperature=0.7,seed=2 --summary based.json || fault "export --baseline"
+"$MAS" export whole -o json >unbased.json || fault "export of the experiment"
+python3 - <<'END' || fault "the baseline of an experiment"
+import json
+a, b = json.load(open("unbased.json"))["compared"], json.load(open("based.json"))["compared"]
+names = [[r["name"] for r in c["runs"]] for c in (a, b)]
+assert names[1][0] == "cot,temperature=0.7,seed=2" and sorted(names[0]) == sorted(names[1]), names
+pair = {(names[k][p["run"]], names[k][0]): p["difference"] for k, c in enumerate((a, b)) for p in c["paired"]}
+assert pair[("direct", names[1][0])] == -pair[(names[1][0], "direct")], pair
+assert a["together"]["cochran_q"] == b["together"]["cochran_q"]
+END
+
+# ---- a folder that holds another run than its cell gives no figures for it
+cp -r whole swapped && one=cot,temperature=0.7,seed=1 two=cot,temperature=0.7,seed=2
+mv "swapped/$one" aside && mv "swapped/$two" "swapped/$one" && mv aside "swapped/$two"
+expect 1 "is not of cell $one: it is cell $two" "$MAS" export swapped
+expect 1 '2 of 6 cells have no figures' "$MAS" export swapped --summary swapped.json
+[ "$(json swapped.json '[c.get("n") for c in d["cells"]].count(4)')" = 4 ] || fault "cells of swapped folders: $(cat swapped.json)"
+expect 1 '2 of 6 cells have no rows' "$MAS" export swapped --csv swapped.csv
+[ "$(wc -l <swapped.csv)" = 17 ] || fault "rows of swapped folders: $(wc -l <swapped.csv)"
+expect 78 "is not of cell $one: it is cell $two" "$MAS" report swapped -o swapped.html
+expect 1 'config.seed was 2, is 1' grid --out swapped
+expect 1 '2 of 6 cells failed' grid --out swapped
+rm -r "swapped/$one" && cp -r "swapped/direct" "swapped/$one"
+expect 1 "is not of cell $one: it is cell direct" "$MAS" export swapped
+rm -r "swapped/$one" && "$MAS" eval -c base.yaml --data "$data" --sample 4 --sample-seed 3 --quiet -s cot --set temperature=0.7 \
+    --seed 1 --set role_tokens.cot=100 --out "swapped/$one" >alone.log 2>&1
+expect 1 "is not of cell $one: its settings or its data are others" "$MAS" export swapped
+rm -rf "swapped/$one" && "$MAS" import whole/direct/results.csv --data "$data" --out "swapped/$one" >alone.log 2>&1
+expect 1 "is not of cell $one: its answers were imported" "$MAS" export swapped
+
+# ---- an experiment's folder takes no run
+expect 78 'whole is the folder of an experiment (grid.json)' "$MAS" eval -c base.yaml --data "$data" -s direct --out whole
+expect 78 'is the folder of an experiment' "$MAS" eval -c base.yaml --data "$data" -s direct --out whole --force-new
+expect 78 'is the folder of an experiment' "$MAS" import whole/direct/results.csv --data "$data" --out whole --force-new
+[ ! -e whole/run.json ] && [ ! -e whole/old-1 ] || fault "a run was written into an experiment: $(ls whole)"
+expect 0 '6 cells were finished before' grid --out whole
 
 # ---- a cell that fails loses no other, is named, and is tried again
 cat >faulty.yaml <<EOF

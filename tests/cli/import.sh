@@ -35,6 +35,29 @@ expect 78 "again holds another run" "$MAS" eval -c demo --data "$data" --n 20 -s
 [ "$(head -21 again.csv | cut -d, -f1)" = "$(head -21 own/results.csv | cut -d, -f1)" ] ||
     fault "the CSV of the imported run has other rows"
 
+# ---- so does that of a run with a duplicate, a rejected record and a question that was not run; with its probabilities
+{ sed -n '1,6p;2p' "$data"; echo '{"question": "broken"}'; } >mixed.jsonl
+"$MAS" eval -c demo --data mixed.jsonl -s direct --out mixed --quiet >/dev/null 2>&1
+python3 -c 'import csv
+rows = list(csv.DictReader(open("mixed/results.csv")))
+for r in rows[4:6]:
+    for k in r:
+        r[k] = r[k] if k in ("trace_id", "question", "correct_answer", "line") else ""
+    r["is_correct"], r["status"] = "false", "not run"
+out = csv.DictWriter(open("fewer.csv", "w"), rows[0])
+out.writeheader()
+out.writerows(rows)'
+expect 0 "form csv" "$MAS" import mixed/results.csv --data mixed.jsonl --out mixed-again
+expect 0 "form csv" "$MAS" import fewer.csv --data mixed.jsonl --out fewer-again
+grep -q 'not run' fewer.csv || fault "no row of a question that was not run: $(cat fewer.csv)"
+[ "$(json mixed-again/summary.json 'd["accuracy"], d["answered"], d["not_run"], d["ece_n"], d["brier_options_n"]')" = \
+    "$(json mixed/summary.json 'd["accuracy"], d["answered"], d["not_run"], d["ece_n"], d["brier_options_n"]')" ] || fault "a run with a duplicate came back as another"
+python3 -c 'import json
+a, b = (json.load(open(n + "/summary.json")) for n in ("mixed", "mixed-again"))
+assert a["ece"] is not None and all(abs(a[k] - b[k]) < 1e-7 for k in ("ece", "brier", "brier_options", "aurc")), (a, b)' ||
+    fault "other probabilities came back"
+[ "$(json fewer-again/summary.json 'd["not_run"], d["unparsed"], d["accuracy"]["n"]')" = "2 0 8" ] || fault "questions that were not run came back as answers"
+
 # ---- an imported run is checked, packed and shown like any run
 expect 0 "not checked: prompts: the answers were imported, so the run had none" "$MAS" verify again
 expect 0 "" "$MAS" export again --bundle again.tar.gz
@@ -64,7 +87,7 @@ cp "$data" moved.jsonl
 "$MAS" eval -c demo --data moved.jsonl --n 2 -s direct --out moved --quiet >/dev/null 2>&1 || fault "no run to move"
 rm moved.jsonl
 expect 66 "give them with --data FILE" "$MAS" export moved --inspect -
-expect 64 "--data is for --lm-eval, --inspect and --orders" "$MAS" export own --data "$data"
+expect 64 "--data is for --lm-eval, --inspect, --orders and --bundle" "$MAS" export own --data "$data"
 expect 64 "own/run.json is run.json of the run itself" "$MAS" export own --inspect own/run.json
 
 # ---- variants: all orders of the options, and none of the other answers
@@ -85,10 +108,13 @@ for l in open("none.jsonl"):
     d = json.loads(l)
     print(d["options"][d["answer_idx"]], len(d["options"]))')" = "None of the other answers 3
 None of the other answers 2" ] || fault "other variants: $(cat none.jsonl)"
-expect 64 "give one of --permute cyclic and --none-of-the-above" "$MAS" vary two.jsonl
+expect 64 "give one of --permute cyclic, --none-of-the-above and --paraphrases" "$MAS" vary two.jsonl
 printf 'id,pred\n0,B\n1,A\n2,C\n3,A\n4,A\n' >answers.csv # b in all orders of P?, another one for each of Q?
 "$MAS" import answers.csv --data cyclic.jsonl --out orders >/dev/null 2>&1 || fault "no run of the orders"
 expect 0 "same answer      50.0 %  1/2" "$MAS" export orders --orders
+"$MAS" export orders --orders -o json >orders.json
+[ "$(json orders.json 'd["same_answer"]["correct"], d["same_answer"]["n"], d["right_in_all"]["correct"], d["without_order"]')" = "1 2 1 5" ] ||
+    fault "orders as JSON: $(cat orders.json)"
 expect 0 "right in all     50.0 %  1/2" "$MAS" export orders --orders
 expect 0 "5 questions without a recorded order" "$MAS" export orders --orders
 "$MAS" vary "$data" --permute cyclic -o all.jsonl || fault "no orders of the demo's questions"

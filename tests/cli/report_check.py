@@ -73,7 +73,7 @@ class Page(html.parser.HTMLParser):
             self.cell[3] += data
 
     def unpack(self, name):
-        return json.loads(gzip.decompress(base64.b64decode(self.blocks[name])))
+        return json.loads(gzip.decompress(base64.b64decode(self.blocks[name])), parse_constant=lambda s: fault(f"block {name}: {s} is no JSON"))
 
 
 def expand(folder):
@@ -111,7 +111,26 @@ class Run:
         self.done = [self.cases[k] for k in sorted(self.cases)]
 
     def mean(self, of):
-        return statistics.fmean(map(of, self.done)) if self.done else math.nan
+        values = [of(c) for c in self.done]
+        return statistics.fmean(values) if values and None not in values else math.nan
+
+    def outcomes(self):
+        """The case of each record, None where it is not known; a duplicate counts as the record that it repeats."""
+        first = {}
+        for i, r in enumerate(self.records):
+            if r.get("id") and r["id"] not in first:
+                first[r["id"]] = i
+        return [self.cases.get(first.get(r.get("id"), -1)) for r in self.records]
+
+    def imported(self):
+        return any(c.get("imported") for c in self.done)
+
+
+def open_rate(outcomes, rejected):
+    """Right, n, and Wilson's interval; a record that is not run counts as wrong for its begin and as right for its end."""
+    right, n = sum(bool(c and c["correct"]) for c in outcomes), len(outcomes)
+    unknown = sum(c is None for c in outcomes) - rejected
+    return right, n, unknown, wilson(right, n)[0], wilson(right + unknown, n)[1]
 
 
 def wilson(k, n, z=1.959963984540054):
@@ -160,25 +179,21 @@ def trust(run):
 
 def expected(run):
     """Figures of the tables `runs`, `costs` and `trust`."""
-    # a duplicate counts as the record that it repeats
-    first = {}
-    for i, r in enumerate(run.records):
-        if r.get("id") and r["id"] not in first:
-            first[r["id"]] = i
-    outcome = [run.cases.get(first.get(r.get("id"), -1)) for r in run.records]
-    right = sum(bool(c and c["correct"]) for c in outcome)
-    n, own = len(run.records), run.done
-    low, high = wilson(right, n)
+    own = run.done
+    right, n, _, low, high = open_rate(run.outcomes(), sum(not r.get("id") for r in run.records))
     calls = [k for i in run.calls for k in run.calls[i]]
     out = {
         "n": n, "right": right, "accuracy": right / n if n else math.nan, "low": low, "high": high,
         "unparsed": sum(c["state"] == "unparsed" for c in own), "failed": sum(c["state"] == "failed" for c in own),
         "cut": sum(k["finish"] == "cut" for k in calls), "closed": sum(k["finish"] == "closed" for k in calls),
         "calls": run.mean(lambda c: c["calls"]), "prompt_tokens": run.mean(lambda c: c["prompt_tokens"]),
-        "cached_tokens": run.mean(lambda c: c["cached_tokens"]), "think_tokens": run.mean(lambda c: c.get("think_tokens", 0)),
+        "cached_tokens": run.mean(lambda c: c["cached_tokens"]),
+        "think_tokens": run.mean(lambda c: c.get("think_tokens", 0)),
         "new_tokens": run.mean(lambda c: c["new_tokens"]),
-        "seconds": statistics.median(c["seconds"] for c in own) if own else math.nan,
+        "seconds": statistics.median(c["seconds"] for c in own) if own and not run.imported() else math.nan,
     }
+    if run.imported():  # the file of another program tells nothing of calls and replies
+        out.update(dict.fromkeys(("cut", "closed", "calls", "think_tokens"), math.nan))
     out["computed"] = out["prompt_tokens"] - out["cached_tokens"] + out["think_tokens"] + out["new_tokens"]
     out.update(trust(run))
     return out
@@ -257,6 +272,22 @@ def check_groups(page, runs):
                 low, high = wilson(k, n)
                 for key, value in (("group_accuracy", k / n if n else math.nan), ("group_low", low), ("group_high", high)):
                     compare(f"{table} {i} {c[name][1]}", key, c[key][0], value)
+
+
+def check_steps(page, runs):
+    for i, run in enumerate(runs):
+        groups = {}
+        for r, c in zip(run.records, run.outcomes()):
+            groups.setdefault("(rejected)" if not r.get("id") else r.get("step") or "(not given)", []).append(c)
+        rows = [c for (t, at, _), c in page.rows.items() if (t, at) == ("steps", i)]
+        if rows and sorted(c["Step"][1] for c in rows) != sorted(groups):
+            fault(f"run {i}: the table of steps has not {', '.join(groups)}")
+        for c in rows:
+            name = c["Step"][1]
+            right, n, unknown, low, high = open_rate(groups[name], len(groups[name]) if name == "(rejected)" else 0)
+            for key, value in (("step_n", n), ("step_open", unknown), ("group_right", right), ("group_accuracy", right / n),
+                               ("group_low", low), ("group_high", high)):
+                compare(f"steps {i} {name}", key, c[key][0], float(value))
 
 
 def check_pairs(page, runs):
@@ -339,6 +370,7 @@ def main():
     runs = [Run(f) for folder in folders for f in expand(folder)]
     check_tables(page, runs)
     check_groups(page, runs)
+    check_steps(page, runs)
     if len(runs) > 1:
         check_pairs(page, runs)
     check_cases(page, runs)

@@ -20,6 +20,9 @@
 #define cudaGetDevice cushim_cudaGetDevice
 #define cudaSetDevice cushim_cudaSetDevice
 #define cudaInitDevice cushim_cudaInitDevice
+#define cudaDeviceCanAccessPeer cushim_cudaDeviceCanAccessPeer
+#define cudaDeviceEnablePeerAccess cushim_cudaDeviceEnablePeerAccess
+#define cudaDeviceDisablePeerAccess cushim_cudaDeviceDisablePeerAccess
 #undef cudaGetDeviceProperties
 #define cudaGetDeviceProperties cushim_cudaGetDeviceProperties
 #define cudaDeviceGetPCIBusId cushim_cudaDeviceGetPCIBusId
@@ -37,6 +40,7 @@
 #define cudaPointerGetAttributes cushim_cudaPointerGetAttributes
 #define cudaMemcpy cushim_cudaMemcpy
 #define cudaMemcpyAsync cushim_cudaMemcpyAsync
+#define cudaMemcpyPeerAsync cushim_cudaMemcpyPeerAsync
 #define cudaMemset cushim_cudaMemset
 #define cudaMemsetAsync cushim_cudaMemsetAsync
 #define cudaStreamCreate cushim_cudaStreamCreate
@@ -83,6 +87,9 @@ cudaError_t cudaGetDeviceCount(int *n);
 cudaError_t cudaGetDevice(int *device);
 cudaError_t cudaSetDevice(int device);
 cudaError_t cudaInitDevice(int device, unsigned device_flags, unsigned flags);
+cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer);
+cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned flags);
+cudaError_t cudaDeviceDisablePeerAccess(int peer);
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device);
 cudaError_t cudaDeviceGetPCIBusId(char *id, int bytes, int device); /* one that no machine has */
 cudaError_t cudaDeviceGetAttribute(int *v, enum cudaDeviceAttr attr, int device);
@@ -101,6 +108,8 @@ cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *a, const void
 cudaError_t cudaMemcpy(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind);
 cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, enum cudaMemcpyKind kind,
                             cudaStream_t s);
+cudaError_t cudaMemcpyPeerAsync(void *dst, int dst_device, const void *src, int src_device,
+                                size_t bytes, cudaStream_t s);
 cudaError_t cudaMemset(void *dst, int byte, size_t bytes);
 cudaError_t cudaMemsetAsync(void *dst, int byte, size_t bytes, cudaStream_t s);
 

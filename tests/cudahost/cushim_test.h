@@ -21,8 +21,20 @@ void cushim_order(enum cushim_order order, uint64_t seed);
 /* sm: 75, 80, 86, 89, 90 (the default), 100 or 120. Sets the limits of shared memory. */
 void cushim_arch(int sm);
 
-/* Total bytes of the device's memory (8 GiB by default). */
+/* Total bytes of each device's memory (8 GiB by default). */
 void cushim_memory(size_t bytes);
+
+#define CUSHIM_DEVICES 8 /* at most */
+/* Number of devices, 1 by default. All have the memory of device 0 and peer access to one another.
+ * No object of a device may exist. */
+void cushim_devices(int n);
+void cushim_device_memory(int device, size_t bytes); /* of one device */
+/* 1: the two devices have no peer access. */
+void cushim_apart(int a, int b, int on);
+/* The n-th call from now on for the device and all later ones fail; queued work does not run. 0: it
+ * is lost now; below 0: it is there again. */
+void cushim_lose(int device, long n);
+long cushim_peer_copies(void); /* copies between devices since cushim_devices */
 
 /* 0: work runs when it is queued on a stream. 1: work runs as late as the stream's order allows,
  * which reveals a missing wait. A GPU may take either order. */
@@ -45,6 +57,8 @@ void cushim_reset(void);
 /* Makes the n-th runtime call or launch from now on fail (1 = the next), `once` or with all later
  * ones; n <= 0: none. Calls that free or destroy, and queries of errors, are not counted. */
 void cushim_fail_at(long n, int once);
+/* Only calls for this device count, and fail; -1: those for all. Ended by cushim_reset. */
+void cushim_fail_on(int device);
 long cushim_calls(void); /* counted since the last cushim_fail_at */
 /* Makes the runtime call of this name fail from its n-th time on; "launch" stands for launches, ""
  * ends it. */

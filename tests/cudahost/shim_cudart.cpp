@@ -10,6 +10,8 @@
  *     until done reaches the place. A wait in a stream is a work that does the same.
  *   - A place always precedes the wait in time, so the waiting ends.
  *   - One lock protects all of this.
+ *   - A device has its own memory, default stream and faults. Buffers, streams and events belong to
+ *     the device that was current in the thread that made them.
  */
 #include "shim_rt.h"
 
@@ -65,6 +67,7 @@ struct work {
 };
 
 struct stream {
+    int device = 0;
     bool blocking = true; /* it and the default stream wait for each other */
     uint64_t queued = 0, done = 0;
     std::deque<struct work> queue;
@@ -72,6 +75,7 @@ struct stream {
 };
 
 struct event {
+    int device = 0;
     std::shared_ptr<struct stream> of; /* NULL: never recorded */
     uint64_t place = 0;
     bool timed = true;
@@ -95,16 +99,27 @@ struct capture {
 };
 
 struct graph {
+    int device = 0; /* of the captured stream */
     std::vector<struct work> nodes;
 };
 
 struct graph_exec {
+    int device = 0; /* of its launches */
     std::shared_ptr<const std::vector<struct work>> nodes;
 };
 
 struct memory {
     char *base; /* start of the allocation; guards lie around the caller's bytes */
     size_t bytes;
+    int device; /* of device memory */
+};
+
+struct card {
+    std::shared_ptr<struct stream> null_stream = std::make_shared<struct stream>();
+    size_t total = (size_t)8 << 30, used = 0;
+    long calls_left = -1;              /* calls until the device is lost; -1: it stays */
+    bool apart[CUSHIM_DEVICES] = {};   /* no peer access to that device is possible */
+    bool reaches[CUSHIM_DEVICES] = {}; /* peer access to that device is enabled */
 };
 
 static const size_t GUARD = 256;
@@ -118,11 +133,13 @@ struct runtime {
     std::map<void *, std::unique_ptr<struct graph>> graphs;
     std::map<void *, std::unique_ptr<struct graph_exec>> execs;
     std::vector<std::shared_ptr<struct capture>> captures;
-    std::shared_ptr<struct stream> null_stream = std::make_shared<struct stream>();
+    struct card card[CUSHIM_DEVICES];
+    int n_device = 1;
+    long peer_copies = 0;
     std::map<const void *, size_t> dynamic_limit; /* per kernel: cudaFuncSetAttribute */
-    size_t total = (size_t)8 << 30, used = 0;
     bool lazy = false;
     long calls = 0, fail_at = 0;
+    int fail_device = -1; /* count calls for this device only */
     bool fail_once = false;
     std::string fail_name; /* a call that fails by its name: from its fail_from-th time on */
     long named = 0, fail_from = 0;
@@ -133,6 +150,12 @@ struct runtime {
 /* Never destroyed: other static objects of a program may still use the device. */
 static struct runtime &R = *new struct runtime;
 static thread_local cudaError_t last_error;
+static thread_local int current_device;
+
+static struct card &here(void)
+{
+    return R.card[current_device];
+}
 
 typedef std::lock_guard<std::mutex> locked;
 
@@ -161,15 +184,33 @@ static cudaError_t bad(cudaError_t e, const char *fmt, ...)
     return ret(e);
 }
 
+/* The error of every call for a device that is lost. */
+static const cudaError_t LOST = cudaErrorUnknown;
+
 /* Begins every call that can fail; true: this call must fail (cushim_fail_at, cushim_fail_call). */
-static bool refused(const char *func)
+static bool refused_on(int device, const char *func)
 {
-    if (G.sticky)
+    struct card &c = R.card[device];
+    if (G.sticky || c.calls_left == 0)
         return true;
+    if (c.calls_left > 0 && --c.calls_left == 0)
+        return true;
+    if (R.fail_device >= 0 && R.fail_device != device)
+        return false;
     long n = ++R.calls;
     if (!R.fail_name.empty() && strstr(func, R.fail_name.c_str()) && ++R.named >= R.fail_from)
         return true;
     return R.fail_at > 0 && (R.fail_once ? n == R.fail_at : n >= R.fail_at);
+}
+
+static bool refused(const char *func)
+{
+    return refused_on(current_device, func);
+}
+
+static bool is_lost(int device)
+{
+    return R.card[device].calls_left == 0;
 }
 
 /* A call that a capture forbids ends the capture with an error. */
@@ -186,7 +227,11 @@ static bool capture_forbids(void)
 #define ENTER(injected)                                                                            \
     locked hold(R.lock);                                                                           \
     if (refused(__func__))                                                                         \
-    return ret(injected)
+    return ret(is_lost(current_device) ? LOST : injected)
+/* The rest of a call that waits for the work of a stream or an event: its device must be there. */
+#define REACH(of)                                                                                  \
+    if (is_lost((of)->device))                                                                     \
+    return ret(LOST)
 #define ENTER_UNCAPTURED(injected, what)                                                           \
     ENTER(injected);                                                                               \
     if (capture_forbids())                                                                         \
@@ -265,6 +310,16 @@ static bool on_device(const void *p, size_t n)
 {
     return in_range(R.device, p, n);
 }
+/* The device of the buffer with this address; -1 = none. */
+static int device_of(const void *p)
+{
+    char *c = static_cast<char *>(const_cast<void *>(p));
+    auto it = R.device.upper_bound(c);
+    if (it == R.device.begin())
+        return -1;
+    --it;
+    return c < it->first + it->second.bytes ? it->second.device : -1;
+}
 static bool is_pinned(const void *p, size_t n)
 {
     return in_range(R.pinned, p, n) || in_range(R.registered, p, n);
@@ -274,9 +329,9 @@ static bool is_pinned(const void *p, size_t n)
 
 static void run_until(const std::shared_ptr<struct stream> &s, uint64_t place);
 
-static void run_work(const struct work &w)
+static void run_work(const struct work &w, int device)
 {
-    if (G.sticky)
+    if (G.sticky || is_lost(device))
         return; /* the device is dead */
     switch (w.kind) {
     case WORK_KERNEL: {
@@ -314,7 +369,7 @@ static void run_work(const struct work &w)
         break;
     case WORK_GRAPH:
         for (const struct work &n : *w.nodes)
-            run_work(n);
+            run_work(n, device);
         break;
     }
 }
@@ -324,7 +379,7 @@ static void run_until(const std::shared_ptr<struct stream> &s, uint64_t place)
     while (s->done < place && !s->queue.empty()) {
         struct work w = std::move(s->queue.front());
         s->queue.pop_front();
-        run_work(w);
+        run_work(w, s->device);
         s->done++;
     }
 }
@@ -334,21 +389,34 @@ static void drain(const std::shared_ptr<struct stream> &s)
     run_until(s, s->queued);
 }
 
-static void drain_all(void)
+static std::vector<std::shared_ptr<struct stream>> all_streams(void)
 {
-    std::vector<std::shared_ptr<struct stream>> all = {R.null_stream};
+    std::vector<std::shared_ptr<struct stream>> all;
+    for (int i = 0; i < R.n_device; i++)
+        all.push_back(R.card[i].null_stream);
     for (auto &s : R.streams)
         all.push_back(s.second);
+    return all;
+}
+
+static void drain_all(void)
+{
+    std::vector<std::shared_ptr<struct stream>> all = all_streams();
     for (size_t i = 0; i < all.size(); i++)
         drain(all[G.order == CUSHIM_REVERSE ? all.size() - 1 - i : i]);
 }
 
 /* ---- queues and captures --------------------------------------------------------------------- */
 
+static bool is_null(const std::shared_ptr<struct stream> &s)
+{
+    return s == R.card[s->device].null_stream;
+}
+
 static std::shared_ptr<struct stream> find(cudaStream_t s)
 {
     if (!s || s == cudaStreamLegacy)
-        return R.null_stream;
+        return here().null_stream;
     auto it = R.streams.find(s);
     return it == R.streams.end() ? nullptr : it->second;
 }
@@ -375,22 +443,23 @@ static void push_wait(const std::shared_ptr<struct stream> &s,
 /* Orders the default stream and the blocking streams. */
 static void push_legacy(const std::shared_ptr<struct stream> &s)
 {
-    if (s == R.null_stream) {
+    const std::shared_ptr<struct stream> &null = R.card[s->device].null_stream;
+    if (s == null) {
         for (auto &o : R.streams)
-            if (o.second->blocking)
+            if (o.second->blocking && o.second->device == s->device)
                 push_wait(s, o.second, o.second->queued);
     } else if (s->blocking) {
-        push_wait(s, R.null_stream, R.null_stream->queued);
+        push_wait(s, null, null->queued);
     }
 }
 
 static bool forbidden_null(const std::shared_ptr<struct stream> &s)
 {
-    if (s != R.null_stream)
+    if (!is_null(s))
         return false;
     bool any = false;
     for (auto &c : R.captures)
-        if (c->origin->blocking)
+        if (c->origin->blocking && c->origin->device == s->device)
             any = c->broken = true;
     return any;
 }
@@ -466,12 +535,29 @@ static cudaError_t check_launch(const struct kernel_call *c, size_t *limit)
     return cudaSuccess;
 }
 
+/* Checks that the kernel gets no address of a device that its own cannot reach. An argument in
+ * memory is not looked at. Padding between arguments counts as an argument. */
+static void check_arguments(const struct kernel_call *c, int device)
+{
+    const char *at = static_cast<const char *>(c->args);
+    for (size_t i = 0; R.n_device > 1 && i + sizeof(void *) <= c->args_bytes; i += sizeof(void *)) {
+        void *p;
+        memcpy(&p, at + i, sizeof p);
+        int of = device_of(p);
+        if (of < 0 || of == device || R.card[device].reaches[of])
+            continue;
+        kernel_note("%s on device %d gets a pointer to memory of device %d, which it cannot access",
+                    c->name, device, of);
+        return;
+    }
+}
+
 void launch(const struct kernel_call *call, cudaStream_t stream)
 {
     locked hold(R.lock);
     size_t limit = 0;
     if (refused(__func__)) {
-        ret(cudaErrorLaunchOutOfResources);
+        ret(is_lost(current_device) ? LOST : cudaErrorLaunchOutOfResources);
         return;
     }
     std::shared_ptr<struct stream> s = find(stream);
@@ -479,6 +565,13 @@ void launch(const struct kernel_call *call, cudaStream_t stream)
         bad_stream();
         return;
     }
+    if (s->device != current_device) {
+        bad(cudaErrorInvalidResourceHandle,
+            "launch of %s: the stream is of device %d and device %d is current", call->name,
+            s->device, current_device);
+        return;
+    }
+    check_arguments(call, s->device);
     if (s->cap && R.break_capture) {
         s->cap->broken = true;
         ret(cudaErrorStreamCaptureInvalidated);
@@ -554,6 +647,9 @@ API const char *cudaGetErrorName(cudaError_t e)
         NAME(cudaErrorStreamCaptureImplicit)
         NAME(cudaErrorCapturedEvent)
         NAME(cudaErrorGraphExecUpdateFailure)
+        NAME(cudaErrorPeerAccessUnsupported)
+        NAME(cudaErrorPeerAccessAlreadyEnabled)
+        NAME(cudaErrorPeerAccessNotEnabled)
         NAME(cudaErrorUnknown)
 #undef NAME
     default:
@@ -591,22 +687,69 @@ API cudaError_t cudaGetDeviceCount(int *n)
     ENTER(cudaErrorUnknown);
     if (R.driver / 1000 < CUDART_VERSION / 1000)
         return ret(cudaErrorInsufficientDriver);
-    *n = 1;
+    *n = R.n_device;
     return ret(cudaSuccess);
 }
 
 API cudaError_t cudaGetDevice(int *device)
 {
     ENTER(cudaErrorUnknown);
-    *device = 0;
+    *device = current_device;
     return ret(cudaSuccess);
+}
+
+static bool no_device(int device)
+{
+    return device < 0 || device >= R.n_device;
+}
+
+static cudaError_t bad_device(int device)
+{
+    return bad(cudaErrorInvalidDevice, "device %d of %d", device, R.n_device);
 }
 
 API cudaError_t cudaSetDevice(int device)
 {
+    locked hold(R.lock);
+    if (no_device(device))
+        return bad_device(device);
+    current_device = device; /* also of a lost device: the next calls fail, not those of another */
+    if (refused(__func__))
+        return ret(is_lost(device) ? LOST : cudaErrorUnknown);
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaDeviceCanAccessPeer(int *can, int device, int peer)
+{
     ENTER(cudaErrorUnknown);
-    if (device != 0)
-        return bad(cudaErrorInvalidDevice, "device %d of 1", device);
+    if (no_device(device) || no_device(peer))
+        return bad_device(no_device(device) ? device : peer);
+    *can = device != peer && !R.card[device].apart[peer];
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned flags)
+{
+    ENTER(cudaErrorUnknown);
+    if (no_device(peer) || peer == current_device)
+        return bad_device(peer);
+    if (flags)
+        return bad(cudaErrorInvalidValue, "flags %u of peer access: must be 0", flags);
+    if (here().apart[peer])
+        return bad(cudaErrorPeerAccessUnsupported, "device %d cannot access device %d",
+                   current_device, peer);
+    if (here().reaches[peer])
+        return ret(cudaErrorPeerAccessAlreadyEnabled);
+    here().reaches[peer] = true;
+    return ret(cudaSuccess);
+}
+
+API cudaError_t cudaDeviceDisablePeerAccess(int peer)
+{
+    ENTER(cudaErrorUnknown);
+    if (no_device(peer) || !here().reaches[peer])
+        return ret(cudaErrorPeerAccessNotEnabled);
+    here().reaches[peer] = false;
     return ret(cudaSuccess);
 }
 
@@ -619,22 +762,23 @@ API cudaError_t cudaDeviceGetPCIBusId(char *id, int bytes, int device)
 {
     static const char made_up[] = "FFFF:FF:1F.7"; /* the last address of the last bus */
     ENTER(cudaErrorUnknown);
-    if (device != 0)
-        return bad(cudaErrorInvalidDevice, "device %d of 1", device);
+    if (no_device(device))
+        return bad_device(device);
     if (!id || bytes < (int)sizeof made_up)
         return bad(cudaErrorInvalidValue, "%d bytes for a bus id of %zu", bytes, sizeof made_up);
     memcpy(id, made_up, sizeof made_up);
+    id[9] = "FEDCBA98"[device];
     return cudaSuccess;
 }
 
 API cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
 {
     ENTER(cudaErrorUnknown);
-    if (device != 0)
-        return bad(cudaErrorInvalidDevice, "device %d of 1", device);
+    if (no_device(device))
+        return bad_device(device);
     memset(p, 0, sizeof *p);
     snprintf(p->name, sizeof p->name, "host execution as sm_%d", G.sm);
-    p->totalGlobalMem = R.total;
+    p->totalGlobalMem = R.card[device].total;
     p->sharedMemPerBlock = 48 * 1024;
     p->sharedMemPerBlockOptin = shared_optin(G.sm);
     p->sharedMemPerMultiprocessor = sm_shared();
@@ -659,8 +803,8 @@ API cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
 API cudaError_t cudaDeviceGetAttribute(int *v, enum cudaDeviceAttr attr, int device)
 {
     ENTER(cudaErrorUnknown);
-    if (device != 0)
-        return bad(cudaErrorInvalidDevice, "device %d of 1", device);
+    if (no_device(device))
+        return bad_device(device);
     switch (attr) {
     case cudaDevAttrMultiProcessorCount:
         *v = SM_COUNT;
@@ -702,7 +846,9 @@ API cudaError_t cudaDeviceGetAttribute(int *v, enum cudaDeviceAttr attr, int dev
 API cudaError_t cudaDeviceSynchronize(void)
 {
     ENTER_UNCAPTURED(cudaErrorUnknown, "cudaDeviceSynchronize");
-    drain_all();
+    for (auto &s : all_streams())
+        if (s->device == current_device)
+            drain(s);
     return ret(cudaSuccess);
 }
 
@@ -716,8 +862,9 @@ API cudaError_t cudaDeviceReset(void)
 API cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total_bytes)
 {
     ENTER(cudaErrorUnknown);
-    *total_bytes = R.total;
-    *free_bytes = R.used < R.total ? R.total - R.used : 0;
+    const struct card &c = here();
+    *total_bytes = c.total;
+    *free_bytes = c.used < c.total ? c.total - c.used : 0;
     return ret(cudaSuccess);
 }
 
@@ -727,7 +874,8 @@ API cudaError_t cudaMalloc(void **p, size_t bytes)
     *p = nullptr;
     if (!bytes)
         return ret(cudaSuccess);
-    char *m = bytes <= R.total - R.used ? memory_new(bytes) : nullptr;
+    struct card &c = here();
+    char *m = c.used < c.total && bytes <= c.total - c.used ? memory_new(bytes) : nullptr;
     if (!m)
         return ret(cudaErrorMemoryAllocation);
 #if defined(CUSHIM_RACE)
@@ -736,8 +884,8 @@ API cudaError_t cudaMalloc(void **p, size_t bytes)
 #else
     memset(m - GUARD, 0xff, bytes + 2 * GUARD);
 #endif
-    R.device[m] = {m, bytes};
-    R.used += bytes;
+    R.device[m] = {m, bytes, current_device};
+    c.used += bytes;
     *p = m;
     return ret(cudaSuccess);
 }
@@ -753,7 +901,7 @@ API cudaError_t cudaFree(void *p)
     if (capture_forbids())
         return bad(cudaErrorStreamCaptureUnsupported, "cudaFree while a stream is captured");
     drain_all();
-    R.used -= it->second.bytes;
+    R.card[it->second.device].used -= it->second.bytes;
     memory_delete(it->first);
     R.device.erase(it);
     return ret(cudaSuccess);
@@ -769,7 +917,7 @@ API cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
     if (posix_memalign(&m, 4096, bytes))
         return ret(cudaErrorMemoryAllocation);
     memset(m, 0xff, bytes);
-    R.pinned[static_cast<char *>(m)] = {static_cast<char *>(m), bytes};
+    R.pinned[static_cast<char *>(m)] = {static_cast<char *>(m), bytes, -1};
     *p = m;
     return ret(cudaSuccess);
 }
@@ -821,6 +969,7 @@ API cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *a, const 
     memset(a, 0, sizeof *a);
     if (on_device(p, 1)) {
         a->type = cudaMemoryTypeDevice;
+        a->device = device_of(p);
         a->devicePointer = const_cast<void *>(p);
     } else {
         a->type = is_pinned(p, 1) ? cudaMemoryTypeHost : cudaMemoryTypeUnregistered;
@@ -857,6 +1006,11 @@ static cudaError_t copy(void *dst, const void *src, size_t n, enum cudaMemcpyKin
         return bad(cudaErrorInvalidValue,
                    "copy of %zu bytes, %p <- %p: a pointer is not where kind %d says", n, dst, src,
                    (int)kind);
+    /* stricter than a GPU, which goes through the host without peer access */
+    if (dir == cudaMemcpyDeviceToDevice && device_of(dst) != device_of(src))
+        return bad(cudaErrorInvalidValue,
+                   "copy of %zu bytes from device %d to device %d: use cudaMemcpyPeerAsync", n,
+                   device_of(src), device_of(dst));
     struct work w {
         WORK_COPY
     };
@@ -893,6 +1047,35 @@ API cudaError_t cudaMemcpyAsync(void *dst, const void *src, size_t bytes, enum c
 {
     ENTER(cudaErrorUnknown);
     return copy(dst, src, bytes, kind, s, false);
+}
+
+API cudaError_t cudaMemcpyPeerAsync(void *dst, int dst_device, const void *src, int src_device,
+                                    size_t bytes, cudaStream_t stream)
+{
+    ENTER(cudaErrorUnknown);
+    if (no_device(dst_device) || no_device(src_device))
+        return bad_device(no_device(dst_device) ? dst_device : src_device);
+    std::shared_ptr<struct stream> s = find(stream);
+    if (!s)
+        return bad_stream();
+    if (is_lost(dst_device) || is_lost(src_device))
+        return ret(LOST);
+    if (!bytes)
+        return ret(cudaSuccess);
+    if (!on_device(dst, bytes) || !on_device(src, bytes) || device_of(dst) != dst_device ||
+        device_of(src) != src_device)
+        return bad(cudaErrorInvalidValue,
+                   "copy of %zu bytes from device %d to device %d: memory of devices %d and %d",
+                   bytes, src_device, dst_device, device_of(src), device_of(dst));
+    struct work w {
+        WORK_COPY
+    };
+    w.dst = dst;
+    w.src = src;
+    w.bytes = bytes;
+    w.dir = cudaMemcpyDeviceToDevice;
+    R.peer_copies++;
+    return enqueue(s, std::move(w));
 }
 
 static cudaError_t fill(void *dst, int byte, size_t bytes, cudaStream_t stream)
@@ -932,6 +1115,7 @@ API cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags)
 {
     ENTER(cudaErrorMemoryAllocation);
     auto made = std::make_shared<struct stream>();
+    made->device = current_device;
     made->blocking = !(flags & cudaStreamNonBlocking);
     *s = reinterpret_cast<cudaStream_t>(made.get());
     R.streams[made.get()] = made;
@@ -978,7 +1162,8 @@ API cudaError_t cudaStreamSynchronize(cudaStream_t stream)
         return bad(cudaErrorStreamCaptureUnsupported,
                    "cudaStreamSynchronize of a stream under capture");
     }
-    if (s == R.null_stream)
+    REACH(s);
+    if (is_null(s))
         push_legacy(s); /* the record waits for the blocking streams too */
     drain(s);
     return ret(cudaSuccess);
@@ -994,6 +1179,7 @@ API cudaError_t cudaStreamQuery(cudaStream_t stream)
         s->cap->broken = true;
         return bad(cudaErrorStreamCaptureUnsupported, "cudaStreamQuery of a stream under capture");
     }
+    REACH(s);
     if (s->done == s->queued)
         return ret(cudaSuccess);
     run_until(s, s->done + 1); /* a caller that asks repeatedly sees the stream finish */
@@ -1022,7 +1208,7 @@ API cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsi
         if (s->cap && s->cap != ev->cap)
             return bad(cudaErrorStreamCaptureIsolation,
                        "a stream under capture waits for another capture");
-        if (!s->cap && s == R.null_stream)
+        if (!s->cap && is_null(s))
             return bad(cudaErrorStreamCaptureImplicit,
                        "the default stream waits for a captured event");
         s->cap = ev->cap;
@@ -1064,6 +1250,7 @@ API cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags)
 {
     ENTER(cudaErrorMemoryAllocation);
     auto made = std::make_shared<struct event>();
+    made->device = current_device;
     made->timed = !(flags & cudaEventDisableTiming);
     *e = reinterpret_cast<cudaEvent_t>(made.get());
     R.events[made.get()] = made;
@@ -1090,6 +1277,10 @@ API cudaError_t cudaEventRecordWithFlags(cudaEvent_t event, cudaStream_t stream,
     std::shared_ptr<struct event> ev = find_event(event);
     if (!s || !ev)
         return s ? bad_event() : bad_stream();
+    if (s->device != ev->device)
+        return bad(cudaErrorInvalidResourceHandle,
+                   "an event of device %d is recorded on a stream of device %d", ev->device,
+                   s->device);
     bool external = flags & cudaEventRecordExternal;
     if (external && !s->cap)
         return bad(cudaErrorIllegalState, "an external record of an event outside of a capture");
@@ -1128,6 +1319,7 @@ API cudaError_t cudaEventSynchronize(cudaEvent_t event)
         ev->cap->broken = true;
         return bad(cudaErrorCapturedEvent, "cudaEventSynchronize of a captured event");
     }
+    REACH(ev);
     if (ev->of)
         run_until(ev->of, ev->place);
     return ret(cudaSuccess);
@@ -1143,6 +1335,7 @@ API cudaError_t cudaEventQuery(cudaEvent_t event)
         ev->cap->broken = true;
         return bad(cudaErrorCapturedEvent, "cudaEventQuery of a captured event");
     }
+    REACH(ev);
     if (!ev->of || ev->of->done >= ev->place)
         return ret(cudaSuccess);
     run_until(ev->of, ev->of->done + 1);
@@ -1155,6 +1348,9 @@ API cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t start, cudaEvent_t e
     std::shared_ptr<struct event> a = find_event(start), b = find_event(end);
     if (!a || !b)
         return bad_event();
+    if (a->device != b->device)
+        return bad(cudaErrorInvalidResourceHandle,
+                   "elapsed time between events of devices %d and %d", a->device, b->device);
     if (!a->of || !b->of || !a->timed || !b->timed)
         return bad(cudaErrorInvalidResourceHandle,
                    "elapsed time between events that were not timed");
@@ -1172,7 +1368,7 @@ API cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptu
     std::shared_ptr<struct stream> s = find(stream);
     if (!s)
         return bad_stream();
-    if (s == R.null_stream)
+    if (is_null(s))
         return bad(cudaErrorStreamCaptureUnsupported, "the default stream cannot be captured");
     if (s->cap)
         return bad(cudaErrorIllegalState, "the stream is under capture already");
@@ -1225,6 +1421,7 @@ API cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *g)
         return bad(cudaErrorStreamCaptureUnjoined,
                    "a stream of the capture was not joined to its origin");
     auto made = std::make_unique<struct graph>();
+    made->device = s->device;
     made->nodes = std::move(c->nodes);
     *g = reinterpret_cast<cudaGraph_t>(made.get());
     R.graphs[made.get()] = std::move(made);
@@ -1262,6 +1459,7 @@ API cudaError_t cudaGraphInstantiate(cudaGraphExec_t *x, cudaGraph_t graph, unsi
     if (!g)
         return bad_graph();
     auto made = std::make_unique<struct graph_exec>();
+    made->device = g->device;
     made->nodes = std::make_shared<const std::vector<struct work>>(g->nodes);
     *x = reinterpret_cast<cudaGraphExec_t>(made.get());
     R.execs[made.get()] = std::move(made);
@@ -1275,6 +1473,10 @@ API cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
     struct graph_exec *x = find_exec(exec);
     if (!s || !x)
         return s ? bad_graph() : bad_stream();
+    if (s->device != x->device)
+        return bad(cudaErrorInvalidResourceHandle,
+                   "a graph of device %d is launched on a stream of device %d", x->device,
+                   s->device);
     struct work w {
         WORK_GRAPH
     };
@@ -1401,7 +1603,54 @@ API void cushim_arch(int sm)
 API void cushim_memory(size_t bytes)
 {
     locked hold(R.lock);
-    R.total = bytes;
+    for (struct card &c : R.card)
+        c.total = bytes;
+}
+
+API void cushim_devices(int n)
+{
+    locked hold(R.lock);
+    drain_all();
+    R.n_device = n < 1 ? 1 : n > CUSHIM_DEVICES ? CUSHIM_DEVICES : n;
+    for (int i = 0; i < CUSHIM_DEVICES; i++) {
+        struct card fresh;
+        fresh.total = R.card[0].total;
+        fresh.used = R.card[i].used;
+        fresh.null_stream->device = i;
+        R.card[i] = fresh;
+    }
+    R.fail_device = -1;
+    R.peer_copies = 0;
+}
+
+API void cushim_device_memory(int device, size_t bytes)
+{
+    locked hold(R.lock);
+    R.card[device].total = bytes;
+}
+
+API void cushim_apart(int a, int b, int on)
+{
+    locked hold(R.lock);
+    R.card[a].apart[b] = R.card[b].apart[a] = on != 0;
+}
+
+API void cushim_lose(int device, long n)
+{
+    locked hold(R.lock);
+    R.card[device].calls_left = n < 0 ? -1 : n;
+}
+
+API void cushim_fail_on(int device)
+{
+    locked hold(R.lock);
+    R.fail_device = device;
+}
+
+API long cushim_peer_copies(void)
+{
+    locked hold(R.lock);
+    return R.peer_copies;
 }
 
 API void cushim_lazy(int on)
@@ -1439,10 +1688,7 @@ API const char *cushim_findings(void)
 API void cushim_reset(void)
 {
     locked hold(R.lock);
-    std::vector<std::shared_ptr<struct stream>> all = {R.null_stream};
-    for (auto &s : R.streams)
-        all.push_back(s.second);
-    for (auto &s : all) { /* drops the work that a dead device did not run */
+    for (auto &s : all_streams()) { /* drops the work that a dead device did not run */
         s->queue.clear();
         s->done = s->queued;
     }
@@ -1450,7 +1696,10 @@ API void cushim_reset(void)
     G.sticky = false;
     last_error = cudaSuccess;
     R.fail_at = 0;
+    R.fail_device = -1;
     R.fail_name.clear();
+    for (struct card &c : R.card)
+        c.calls_left = -1;
 }
 
 API void cushim_fail_at(long n, int once)
@@ -1498,7 +1747,8 @@ API size_t cushim_live(struct cushim_objects *out)
     locked hold(R.lock);
     struct cushim_objects l = {};
     l.device_buffers = R.device.size();
-    l.device_bytes = R.used;
+    for (const struct card &c : R.card)
+        l.device_bytes += c.used;
     l.pinned_buffers = R.pinned.size() + R.registered.size();
     l.streams = R.streams.size();
     l.events = R.events.size();

@@ -63,7 +63,7 @@ static int run_open(struct run *r, struct err *e)
     *r = (struct run){0};
     TRY(place_run(&sc.plan, &sc.m.w, sc.gpu, sc.link_limit, NULL, NULL, &r->place, e));
     TRY(kv_open(&kc, sc.gpu, &r->kv, e));
-    TRY(forward_open(&sc.m, r->place, r->kv, sc.gpu, sc.cpu, &lim, &r->fw, e));
+    TRY(forward_open(&sc.m, r->place, r->kv, &sc.gpu, sc.cpu, &lim, &r->fw, e));
     return kv_seq_init(r->kv, N_CTX, &r->seq, e);
 }
 

@@ -300,6 +300,195 @@ static void predictions_are_right_within_five_per_cent(void **state)
     print_message("%d configurations, at most %.1f %% off\n", n, 100 * worst);
 }
 
+/* ---- several cards --------------------------------------------------------------------------- */
+
+enum card_name { RTX_3060, RTX_3090, RTX_4090, CARDS };
+
+/* Data sheets, 1 GiB of each for others. */
+static const struct sim_card data_sheet[CARDS] = {
+    [RTX_3060] = {.vram_bytes = (uint64_t)11 << 30,
+                  .vram = 360e9,
+                  .link = 25e9,
+                  .device_ops = 51e12},
+    [RTX_3090] = {.vram_bytes = (uint64_t)23 << 30,
+                  .vram = 936e9,
+                  .link = 25e9,
+                  .device_ops = 142e12},
+    [RTX_4090] = {.vram_bytes = (uint64_t)23 << 30,
+                  .vram = 1008e9,
+                  .link = 25e9,
+                  .device_ops = 330e12},
+};
+
+static struct simulate several(const char *model, int n_seq, const struct sim_card *card, int n)
+{
+    struct simulate in = rtx4090(model, n_seq);
+    in.vram_bytes = card[0].vram_bytes;
+    in.rates.vram = card[0].vram;
+    in.rates.link = card[0].link;
+    in.rates.device_ops = card[0].device_ops;
+    in.n_more = n - 1;
+    for (int i = 1; i < n; i++)
+        in.more[i - 1] = card[i];
+    return in;
+}
+
+/* A 70B lies whole on two cards of 24 GiB, and on four of 12. One sequence reads all weights once,
+ * at the rates of the cards. */
+static void a_70b_on_several_cards(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        enum card_name card[4];
+        int n;
+        double least; /* tok/s of one sequence */
+    } rig[] = {{"2 x RTX 4090", {RTX_4090, RTX_4090}, 2, 19},
+               {"2 x RTX 3090", {RTX_3090, RTX_3090}, 2, 19},
+               {"RTX 4090 + RTX 3090", {RTX_4090, RTX_3090}, 2, 19},
+               {"4 x RTX 3060", {RTX_3060, RTX_3060, RTX_3060, RTX_3060}, 4, 6}};
+    struct err e;
+    for (size_t i = 0; i < sizeof rig / sizeof *rig; i++) {
+        struct sim_card card[4];
+        struct simulated r;
+        for (int k = 0; k < rig[i].n; k++)
+            card[k] = data_sheet[rig[i].card[k]];
+        struct simulate in = several(model_70b, 1, card, rig[i].n);
+        in.mode = PLAN_LATENCY;
+        ok(simulate_run(&in, &r, &e));
+        print_message(
+            "simulated, 70B on %s, one sequence: %.2f tok/s, predicted %.2f; %.1f GB resident, "
+            "%.1f streamed, %.1f on the CPU\n",
+            rig[i].name, 1 / r.step_s, 1 / r.plan.one.step_s,
+            (double)r.plan.vram_weight_bytes * 1e-9, (double)r.plan.stream_bytes * 1e-9,
+            (double)r.plan.host_bytes * 1e-9);
+        assert_true(1 / r.step_s >= rig[i].least);
+        near("prediction", r.step_s, r.plan.one.step_s, 0.05);
+        simulated_free(&r);
+    }
+}
+
+/* The second card is faster: with the rates of each, it takes the whole model. With the rates of
+ * one for both, the first does. */
+static void each_card_has_its_own_rates(void **state)
+{
+    (void)state;
+    struct err e;
+    const struct simulate in = rtx4090(model_8b, 1);
+    for (int n_rates = 0; n_rates <= 2; n_rates += 2) {
+        const struct sim_config c = {.card = {data_sheet[RTX_3090], data_sheet[RTX_4090]},
+                                     .n_card = 2,
+                                     .host = in.rates.host};
+        struct plan_rates rates[2] = {in.rates, in.rates};
+        struct sim *sim;
+        struct engine *en;
+        rates[0].vram = c.card[0].vram;
+        ok(sim_open(&c, &sim, &e));
+        const struct engine_options opt = {.model = model_8b,
+                                           .backend = "sim",
+                                           .sim = sim,
+                                           .n_threads = 1,
+                                           .n_ctx = 512,
+                                           .n_seq = 1,
+                                           .batch_tokens = 512,
+                                           .kv_fmt = FMT_Q8_0,
+                                           .devices = {.item = {"0", "1"}, .n = 2},
+                                           .cpu_layers = {false, PLAN_ANY},
+                                           .ram_bytes = in.ram_bytes,
+                                           .rates = rates,
+                                           .n_rates = n_rates};
+        ok(engine_open(&opt, &en, &e));
+        const struct plan *p = engine_info(en)->plan;
+        assert_int_equal(p->share[n_rates == 2 ? 1 : 0].n, p->n_layer);
+        engine_close(en);
+        sim_close(sim);
+    }
+}
+
+/* 128 requests on two cards, against one of them, which streams the weights that do not fit. */
+static void two_cards_give_a_batch_more_than_twice_of_one(void **state)
+{
+    (void)state;
+    struct err e;
+    struct simulated one, two;
+    const struct sim_card card[2] = {data_sheet[RTX_4090], data_sheet[RTX_4090]};
+    struct simulate in = several(model_70b, 128, card, 1);
+    ok(simulate_run(&in, &one, &e));
+    in = several(model_70b, 128, card, 2);
+    ok(simulate_run(&in, &two, &e));
+    print_message(
+        "simulated, 70B, 128 sequences asked for: %.1f tok/s on two RTX 4090 (%d together), "
+        "%.1f on one (%d together)\n",
+        two.plan.n_seq / two.step_s, two.plan.n_seq, one.plan.n_seq / one.step_s, one.plan.n_seq);
+    assert_true(two.plan.n_seq / two.step_s >= 1.8 * one.plan.n_seq / one.step_s);
+    simulated_free(&one);
+    simulated_free(&two);
+}
+
+/* Two to four cards, loads and placements: each prediction is within 5 %. */
+static void predictions_of_several_cards_are_right_within_five_per_cent(void **state)
+{
+    (void)state;
+    static const struct {
+        double gib[4], vram[4], link[4], peer;
+        int n;
+    } rig[] = {
+        {{22.5, 22.5}, {1008e9, 1008e9}, {25e9, 25e9}, 0, 2},
+        {{10, 10}, {1008e9, 1008e9}, {25e9, 25e9}, 0, 2},
+        {{16, 22.5}, {717e9, 1008e9}, {12e9, 25e9}, 0, 2},
+        {{46, 10}, {768e9, 360e9}, {25e9, 25e9}, 25e9, 2},
+        {{10, 30}, {360e9, 1792e9}, {25e9, 50e9}, 0, 2},
+        {{80, 80}, {2039e9, 2039e9}, {25e9, 25e9}, 300e9, 2},
+        {{22.5, 22.5, 22.5}, {936e9, 936e9, 936e9}, {12e9, 12e9, 12e9}, 0, 3},
+        {{6, 10, 16}, {360e9, 717e9, 1008e9}, {25e9, 12e9, 6e9}, 0, 3},
+        {{16, 10, 6}, {1008e9, 717e9, 360e9}, {50e9, 25e9, 12e9}, 56e9, 3},
+        {{40, 8, 12}, {1555e9, 300e9, 600e9}, {25e9, 25e9, 25e9}, 0, 3},
+        {{11, 11, 11, 11}, {360e9, 360e9, 360e9, 360e9}, {25e9, 25e9, 25e9, 25e9}, 0, 4},
+        {{7, 7, 7, 7}, {360e9, 360e9, 360e9, 360e9}, {12e9, 12e9, 12e9, 12e9}, 0, 4},
+        {{22.5, 11, 22.5, 6}, {936e9, 360e9, 1008e9, 500e9}, {25e9, 12e9, 25e9, 25e9}, 0, 4},
+        {{80, 80, 80, 80}, {3350e9, 3350e9, 3350e9, 3350e9}, {50e9, 50e9, 50e9, 50e9}, 450e9, 4},
+        {{6, 6, 6, 30}, {300e9, 300e9, 300e9, 900e9}, {6e9, 12e9, 25e9, 50e9}, 0, 4}};
+    static const struct {
+        enum plan_mode mode;
+        int cpu_layers, n_seq;
+    } how[] = {{PLAN_THROUGHPUT, PLAN_ANY, 8},
+               {PLAN_THROUGHPUT, PLAN_ANY, 96},
+               {PLAN_LATENCY, PLAN_ANY, 1},
+               {PLAN_LATENCY, 10, 4},
+               {PLAN_AUTO, PLAN_ANY, 16}};
+    struct err e;
+    int n = 0, pipes = 0;
+    double worst = 0;
+    for (size_t g = 0; g < sizeof rig / sizeof *rig; g++)
+        for (size_t h = 0; h < sizeof how / sizeof *how; h++) {
+            struct simulated r;
+            struct sim_card card[4];
+            for (int k = 0; k < rig[g].n; k++)
+                card[k] = (struct sim_card){.vram_bytes = (uint64_t)(rig[g].gib[k] * 1073741824),
+                                            .vram = rig[g].vram[k],
+                                            .link = rig[g].link[k],
+                                            .device_ops = 100e12};
+            struct simulate in = several(model_70b, how[h].n_seq, card, rig[g].n);
+            in.peer = rig[g].peer;
+            in.mode = how[h].mode;
+            in.cpu_layers = how[h].cpu_layers;
+            ok(simulate_run(&in, &r, &e));
+            const double off = r.step_s / r.plan.all.step_s - 1;
+            if (fabs(off) > 0.05)
+                fail_msg("rig %d, %s, %d sequences, %d layers on the CPU, %d micro-batches: %.4f "
+                         "s, predicted %.4f s: %.1f %% off",
+                         (int)g, plan_mode_name(in.mode), r.plan.n_seq, in.cpu_layers,
+                         r.plan.n_micro, r.step_s, r.plan.all.step_s, 100 * off);
+            worst = fabs(off) > worst ? fabs(off) : worst;
+            n++;
+            pipes += r.plan.n_micro > 1;
+            simulated_free(&r);
+        }
+    print_message("%d configurations, %d with micro-batches, at most %.1f %% off\n", n, pipes,
+                  100 * worst);
+    assert_true(n == 75 && pipes >= 5);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +501,10 @@ int main(void)
         cmocka_unit_test(a_card_with_less_than_it_says_gets_a_smaller_plan),
         cmocka_unit_test(a_draft_model_multiplies_what_streamed_weights_give),
         cmocka_unit_test(predictions_are_right_within_five_per_cent),
+        cmocka_unit_test(a_70b_on_several_cards),
+        cmocka_unit_test(each_card_has_its_own_rates),
+        cmocka_unit_test(two_cards_give_a_batch_more_than_twice_of_one),
+        cmocka_unit_test(predictions_of_several_cards_are_right_within_five_per_cent),
     };
     return cmocka_run_group_tests(tests, make_models, remove_models);
 }

@@ -27,7 +27,8 @@ static void read_all(const char *s, size_t size, size_t own)
     catalogue(&cat);
     for (int full = 0; full < 2; full++)
         if (answer_plan(s, size, own, &cat, 2, full, &a, &p, &e) == 0 &&
-            (p.n_selected != 2 || p.selected[0] == p.selected[1] || !p.rationale))
+            (p.n_selected + p.selected_twice != 2 || p.n_selected < 1 ||
+             (p.n_selected == 2 && p.selected[0] == p.selected[1]) || !p.rationale))
             abort();
     if (answer_report(s, size, own, &cat, 1, &a, &r, &e) == 0 && (r.n_dx < 1 || !r.notes))
         abort();

@@ -197,6 +197,25 @@ static void script_think(struct llm_call *c, const struct script *s)
                  rng_below(script_key(c), 90, 1000));
 }
 
+/* Repeats the first specialty of a list, as servers that do not know uniqueItems do. */
+static void script_repeat(struct llm_call *c)
+{
+    static const char *const keys[] = {"selected_specialties", "specialties"};
+    json_t *doc = json_loadb(c->reply.s, c->reply.len, 0, NULL);
+    for (size_t i = 0; i < 2; i++) {
+        json_t *list = json_object_get(doc, keys[i]);
+        if (json_array_size(list) > 1)
+            json_array_set(list, 1, json_array_get(list, 0));
+    }
+    char *text = doc ? json_dumps(doc, 0) : NULL;
+    if (text) {
+        c->reply.len = 0;
+        str_adds(&c->reply, text);
+    }
+    free(text);
+    json_decref(doc);
+}
+
 void script_answer(struct llm_call *c, void *user)
 {
     struct script *s = user;
@@ -237,6 +256,10 @@ void script_answer(struct llm_call *c, void *user)
         break;
     case SCRIPT_ODD:
         str_adds(&c->reply, "{\"final_answer\": [\"A\"], \"extra\": {\"B\": null}}");
+        break;
+    case SCRIPT_TWICE:
+        script_good(c, k);
+        script_repeat(c);
         break;
     case SCRIPT_EMPTY:
         break;

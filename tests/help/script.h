@@ -20,6 +20,7 @@ enum script_mood {
     SCRIPT_CANCEL, /* LLM_CANCEL from the model */
     SCRIPT_ODD,    /* valid JSON of another form than the schema's */
     SCRIPT_EMPTY,
+    SCRIPT_TWICE, /* a good reply; the second item of a list of specialties repeats the first */
 };
 
 struct script {

@@ -7,6 +7,7 @@
 # A strategy stands in no other file of runtime, agents and tools as strategy_<x>, as a whole string, or with another
 # strategy in a string. A role stands there neither as a word of a string nor as an identifier; "answer" may, being a key
 # of files.
+# JSON has no NaN: a measured number is written by str_add_number, which knows that, and not by a format of printf.
 # usage: oneplace.sh [TREE]
 . "$(dirname "$0")/lint.bash"
 
@@ -80,4 +81,9 @@ if [ -n "$strategies" ]; then
         grep -oE "^[^:]*:[0-9]+:|\bstrategy_($strategies)\b|\b(${roles:-none})\b" |
         awk '/:$/ { at = $0; next } { print at " " $0 "; strategies and roles stand in strategy_<x>.c" }')
 fi
+# ---- numbers of JSON ---------------------------------------------------------------------------------
+# requests to servers have settings alone, which are checked when they are read
+mapfile -t measured < <(sources agents tools/report | grep -vE '^agents/form_[a-z]+\.c$' || true)
+bad_lines < <(literals "${measured[@]}" | grep -E '\\":? ?%[.0-9*]*l?[gGeE]|%[.0-9*]*l?[gGeE][]}]' | cut -d: -f1,2 |
+    sed 's/$/: a number of JSON by printf may be nan; write it by str_add_number/')
 finish

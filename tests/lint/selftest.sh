@@ -313,6 +313,8 @@ place() {
 place_tree
 expect oneplace 0 'clean'
 place agents/run.c 'const char *p = "first the planner";' 'agents/run.c:4: a string names planner; strategies and roles stand'
+place agents/run.c 'str_addf(out, "{\"p\": %.9g}", p);' 'agents/run.c:4: a number of JSON by printf may be nan'
+place agents/run.c 'str_addf(out, "%lld, %.3g]", n, p);' 'agents/run.c:4: a number of JSON by printf may be nan'
 place tools/cmd/sheet.c 'const char *p = "direct";' 'tools/cmd/sheet.c:1: a string names direct; strategies'
 place tools/cmd/clinic.c 'const char *p = "panel or" " direct";' 'tools/cmd/clinic.c:1: a string names direct; strategies'
 place runtime/config/config.c 'int p = c->planner;' 'runtime/config/config.c:4: planner; strategies and roles stand'

@@ -42,11 +42,16 @@ static void a_plan_has_exactly_k_known_ids(void **state)
     assert_int_equal(p.n_selected, 2);
     assert_string_equal(cat.entry[p.selected[0]].id, "ent");
     assert_string_equal(cat.entry[p.triage].id, "pediatrics");
+    assert_int_equal(p.selected_twice, 0);
+    ok(plan(PLAN("pediatrics", "\"ent\", \"urology\", \"ent\""), 3, &p, &e));
+    assert_int_equal(p.n_selected, 2);
+    assert_int_equal(p.selected_twice, 1);
+    assert_string_equal(cat.entry[p.selected[0]].id, "ent");
+    assert_string_equal(cat.entry[p.selected[1]].id, "urology");
     static const struct {
         const char *text, *why;
     } bad[] = {
         {PLAN("pediatrics", "\"ent\""), "1 items, expected 2 to 2"},
-        {PLAN("pediatrics", "\"ent\", \"ent\""), "'ent' is selected twice"},
         {PLAN("pediatrics", "\"ent\", \"radiology\""), "'radiology' is not in the catalogue"},
         {PLAN("pediatrics", "\"ent\", 7"), "item 2 of 'selected_specialties'"},
         {PLAN("cardiology", "\"ent\", \"urology\""), "'cardiology' is no generalist"},

@@ -82,6 +82,23 @@ static void utf8_accepts_exactly_the_standard(void **state)
     str_free(&s);
 }
 
+/* JSON has no NaN and no infinity: one of them makes a whole file unreadable. */
+static void a_number_that_json_does_not_have_is_null(void **state)
+{
+    (void)state;
+    struct str s = STR_INIT;
+    const double v[] = {0.1, NAN, INFINITY, -INFINITY, -0.0, 1e300};
+    for (size_t i = 0; i < sizeof v / sizeof v[0]; i++) {
+        str_adds(&s, i ? " " : "");
+        str_add_number(&s, v[i], 3);
+    }
+    assert_string_equal(s.s, "0.1 null null null -0 1e+300");
+    str_clear(&s);
+    str_add_number(&s, 1.0 / 3, 17);
+    assert_string_equal(s.s, "0.33333333333333331");
+    str_free(&s);
+}
+
 static void numbers_are_read_strictly(void **state)
 {
     (void)state;
@@ -150,6 +167,7 @@ int main(void)
         cmocka_unit_test(err_messages_are_one_clean_line),
         cmocka_unit_test(f16_is_exact_and_rounds_to_nearest_even),
         cmocka_unit_test(utf8_accepts_exactly_the_standard),
+        cmocka_unit_test(a_number_that_json_does_not_have_is_null),
         cmocka_unit_test(numbers_are_read_strictly),
         cmocka_unit_test(arena_and_layout),
         cmocka_unit_test(summaries_interpolate),

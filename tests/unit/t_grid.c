@@ -163,6 +163,9 @@ static void a_bad_file_names_key_value_and_line(void **state)
             "nearest is 'temperature'");
     refused("model: demo\nexperiment:\n  factors:\n    temperature: [1, 9]\n", "x.yaml:4");
     refused("model: demo\nexperiment:\n  factors:\n    temperature: [1, 1]\n", "'1' twice");
+    refused("model: demo\nexperiment:\n  factors:\n    temperature: [0.7, 1, 7e-1]\n",
+            "'0.7' twice: '7e-1' is the same");
+    refused("model: demo\nexperiment:\n  seeds: [1, 2, 01]\n", "'1' twice: '01' is the same");
     refused("model: demo\nexperiment:\n  factors:\n    strategy: []\n", "no value");
     refused("model: demo\nexperiment:\n  factors:\n    strategy: [sofa]\n", "sofa");
     refused("model: demo\nexperiment:\n  factors:\n    seed: [1]\n  seeds: [1]\n",
@@ -302,7 +305,7 @@ static void the_experiments_in_configs_are_valid(void **state)
     static const struct {
         const char *file;
         size_t n;
-    } rows[] = {{"demo.yaml", 7}, {"ablation.yaml", 1 + 3 * 3 + 3 * 3 * 4}};
+    } rows[] = {{"demo.yaml", 1 + 4 + 7 * 2}, {"ablation.yaml", 1 + 4 * 9 + 3 * 3 + 3 * 3 * 4}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         char path[1024];
         struct config c;

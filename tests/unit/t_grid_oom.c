@@ -4,6 +4,7 @@
 #include "outfile.h"
 #include "test.h"
 #include "tool_options.h"
+#include "vary.h"
 
 static char dir[256], path[300], data[2000];
 static size_t n_data;
@@ -58,6 +59,7 @@ static int choose(void *arg)
     struct str text = STR_INIT;
     struct err e = {.code = 0};
     const char *const *id;
+    struct vary_count count;
     size_t n;
     (void)arg;
     int rc = medqa_parse(data, n_data, "x.jsonl", &m, &e);
@@ -67,6 +69,10 @@ static int choose(void *arg)
         rc = subset_take(&(struct subset){.sample = 3, .seed = 1}, &m, &text, &e);
     if (rc == 0)
         assert_int_equal(m.n, 3);
+    if (rc == 0)
+        rc = vary_take(&(struct vary){.kind = VARY_CYCLIC}, &m, 0, &count, &text, &e);
+    if (rc == 0)
+        assert_int_equal(m.n, 6);
     medqa_free(&m);
     arena_free(&a);
     str_free(&text);

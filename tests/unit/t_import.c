@@ -90,6 +90,15 @@ static void predictions_that_do_not_fit_are_refused(void **state)
          "'prompt_tokens' is no whole number"},
         {"[{\"pred\": \"B\"}]", "the item has no id"},
         {"[7]", "where an object was expected"},
+        {"[{\"id\": 0, \"pred\": \"B\"}, {\"id\": 2, \"pred\": 7}]", "p:1: item 2: the prediction"},
+        {"\xff\xfei\0d\0", "p: UTF-16LE text, expected UTF-8"},
+        {"id,predicted,p_A,p_B,p_C\n0,B,0.5,,0.5\n", "line 2: p_B is empty, p_C is not"},
+        {"id,predicted,p_A,p_B,p_C\n0,B,0.5,0.1,0.1\n", "the sum 0.7, expected 1"},
+        {"id,predicted,p_A,p_B,p_C\n0,B,0.5,0.1,1.5\n",
+         "p_C is '1.5', expected a number from 0 to 1"},
+        {"id,predicted,p_A,p_B\n0,B,0.5,0.5\n", "2 probabilities for a question with 3 options"},
+        {"id,predicted,lp_A,lp_B,lp_C\n0,B,-1,nan,-2\n", "lp_B is 'nan'"},
+        {"id,status,predicted\n0,answered,B\n0,duplicate,B\n", "line 3: a second prediction"},
         {"[]", "p: holds no predictions"},
         {"", "p: no predictions: expected JSON, or CSV"},
         {"id,other\n1,B\n", "whose first line names the columns id and predicted"},
@@ -126,6 +135,35 @@ static void csv_is_read_by_its_names(void **state)
     assert_int_equal(im.answer[2].predicted, -1);
     import_free(&im);
     str_free(&s);
+    medqa_free(&m);
+}
+
+static void results_csv_of_a_run_comes_back(void **state)
+{
+    (void)state;
+    struct err e;
+    struct medqa m = {.n = 0};
+    struct import im;
+    struct str s = STR_INIT, lines = STR_INIT;
+    data_open(&m);
+    str_addf(&s,
+             "trace_id,predicted_answer,correct_answer,status,lp_A,lp_B,lp_C,p_A,p_B,p_C\r\n"
+             "%s,B,B,answered,-3,-0.5,-2,0.05,0.8,0.15\r\n%s,,A,not run,,,,,,\r\n"
+             "%s,B,B,duplicate,,,,,,\r\n,,,rejected,,,,,,\r\n%s,A,B,answered,,,,1,0,\r\n",
+             m.question[0].id, m.question[1].id, m.question[0].id, m.question[2].id);
+    ok(parse(s.s, NULL, &m, &im, &e));
+    assert_int_equal(im.n_given, 2);
+    assert_int_equal(im.n_repeated, 1);
+    assert_int_equal(im.n_unparsed, 0);
+    assert_false(im.answer[1].given);
+    assert_true(im.answer[0].has_p && im.answer[0].has_lp && !im.answer[2].has_lp);
+    import_write(&im, &m, &lines);
+    assert_non_null(strstr(lines.s, "\"p\": 0.8"));
+    assert_non_null(strstr(lines.s, "\"option_lp\": [-3, -0.5, -2]"));
+    assert_non_null(strstr(lines.s, "\"p\": 1, \"p_option\": [1, 0], \"cut\""));
+    import_free(&im);
+    str_free(&s);
+    str_free(&lines);
     medqa_free(&m);
 }
 
@@ -288,6 +326,7 @@ int main(void)
         cmocka_unit_test(items_name_their_record_and_their_answer),
         cmocka_unit_test(predictions_that_do_not_fit_are_refused),
         cmocka_unit_test(csv_is_read_by_its_names),
+        cmocka_unit_test(results_csv_of_a_run_comes_back),
         cmocka_unit_test(samples_of_the_harness_are_read),
         cmocka_unit_test(the_folder_invents_nothing),
         cmocka_unit_test(the_published_predictions_give_their_figures),

@@ -1,4 +1,5 @@
 /* The question reader: accepted forms, rejects, duplicates, the official file. */
+#include "doubts.h"
 #include "medqa.h"
 #include "test.h"
 #include "zio.h"
@@ -665,6 +666,38 @@ static void options_of_the_command_line_are_checked(void **state)
     fails(medqa_single("\xff", NULL, &m, &e), ERR_USAGE, "not valid UTF-8");
 }
 
+/* Keys in doubt are named; every question is still asked. */
+static void keys_in_doubt_are_named_by_their_lines(void **state)
+{
+    (void)state;
+    struct medqa m = {.n = 0};
+    struct err e;
+    struct str out = STR_INIT;
+    ok(parse("{\"question\": \"Q1\", \"options\": [\"x\", \"y\", \"x\"], \"answer_idx\": \"C\"}\n"
+             "{\"question\": \"Q2\", \"options\": [\"x\", \"x\", \"y\"], \"answer_idx\": \"C\"}\n"
+             "{\"question\": \"Q3\", \"options\": [\"x\", \"y\"], \"answer_idx\": \"A\"}\n"
+             "{\"question\": \"Q3\", \"options\": [\"x\", \"y\"], \"answer_idx\": \"A\"}\n"
+             "{\"question\": \"Q3\", \"options\": [\"y\", \"x\"], \"answer_idx\": \"A\"}\n"
+             "{\"question\": \"Q3\", \"options\": [\"x\", \"y\"], \"answer_idx\": \"B\"}\n",
+             &m, &e));
+    assert_int_equal(m.n, 5);
+    ok(doubts_say(&m, m.n_records, "f", 20, &out, &e));
+    assert_string_equal(
+        out.s, "f: 1 of 5 questions have another option with the text of the key's; the "
+               "key alone counts as right:\n"
+               "  line 1: key C, and A\n"
+               "f: 1 of 5 questions repeat an earlier one with another key; all are asked, "
+               "at most one key is right:\n"
+               "  line 6: the question of line 3\n");
+    str_clear(&out);
+    ok(doubts_say(&m, 5, "f", 0, &out, &e)); /* the last record is not asked for */
+    assert_string_equal(out.s,
+                        "f: 1 of 4 questions have another option with the text of the key's; the "
+                        "key alone counts as right:\n  and 1 more\n");
+    str_free(&out);
+    medqa_free(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -688,6 +721,7 @@ int main(void)
         cmocka_unit_test(reads_gzip_by_content),
         cmocka_unit_test(the_official_test_file_is_read_completely),
         cmocka_unit_test(the_demo_questions_are_sound),
+        cmocka_unit_test(keys_in_doubt_are_named_by_their_lines),
         cmocka_unit_test(options_of_the_command_line_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

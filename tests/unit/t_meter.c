@@ -130,13 +130,15 @@ static void several_runs_have_one_line(void **state)
                "120/600  ETA 2:00  cell 3/12 cot,temperature=0.7,seed=1  20/50  50.0 % (30-70)  1 "
                "unparsed 0 failed");
     w.ahead = 3600;
-    w.unknown = true;
+    w.unknown = 10; /* of (40 + 80 + 30) / 50 s */
+    w.other_fresh = 10;
+    w.other_seconds = 30;
     w.fresh = 20; /* 60 questions of (40 + 80) / 40 s */
     w.seconds = 80;
     says_whole(&w, &p, 100,
-               "120/600  ETA >1:03:00  cell 3/12 cot,temperature=0.7,s..  20/50  50.0 % (30-70)  1 "
+               "120/600  ETA ~1:03:30  cell 3/12 cot,temperature=0.7,s..  20/50  50.0 % (30-70)  1 "
                "unparsed 0 failed");
-    says_whole(&w, &none, 80, "100/600  ETA >1:05:20  cell 3/12 cot,temperature=0.7,seed=1  0/50");
+    says_whole(&w, &none, 80, "100/600  ETA ~1:05:56  cell 3/12 cot,temperature=0.7,seed=1  0/50");
 }
 
 int main(void)

@@ -357,10 +357,10 @@ static void a_plan_reads_like_a_table(void **state)
 static void a_window_bounds_the_cache_that_a_step_reads(void **state)
 {
     (void)state;
-    static const struct cost_part part[] = {{PART_ATTN, 0, PLAN_VRAM, 1000},
-                                            {PART_ATTN, 1, PLAN_VRAM, 1000},
-                                            {PART_ATTN, 2, PLAN_VRAM, 1000},
-                                            {PART_ATTN, 3, PLAN_VRAM, 1000}};
+    static const struct cost_part part[] = {{PART_ATTN, 0, PLAN_VRAM, 1000, 0},
+                                            {PART_ATTN, 1, PLAN_VRAM, 1000, 0},
+                                            {PART_ATTN, 2, PLAN_VRAM, 1000, 0},
+                                            {PART_ATTN, 3, PLAN_VRAM, 1000, 0}};
     static const struct {
         int n_windowed, kv_len;
         double tokens; /* of a layer, mean of the four */
@@ -387,7 +387,7 @@ static void a_window_bounds_the_cache_that_a_step_reads(void **state)
 static void a_format_that_needs_arithmetic_is_not_read_at_the_rate_of_memory(void **state)
 {
     (void)state;
-    static const struct cost_part part[] = {{PART_FFN, 0, PLAN_HOST, 1000000}};
+    static const struct cost_part part[] = {{PART_FFN, 0, PLAN_HOST, 1000000, 0}};
     static const struct {
         double host, host_row, host_ops;
         int rows;

@@ -27,8 +27,12 @@ static int set_up_with(struct sim_config c)
 static int set_up(void **state)
 {
     (void)state;
-    return set_up_with((struct sim_config){
-        .vram_bytes = 1 << 20, .vram = 1000, .link = 100, .host = 10, .hop_s = 0.1, .n_span = 64});
+    return set_up_with(
+        (struct sim_config){.card = {{.vram_bytes = 1 << 20, .vram = 1000, .link = 100}},
+                            .n_card = 1,
+                            .host = 10,
+                            .hop_s = 0.1,
+                            .n_span = 64});
 }
 
 static int tear_down(void **state)
@@ -95,9 +99,9 @@ static void a_stream_keeps_its_order_and_engines_work_together(void **state)
     ok(api->sync(dev, NULL, &e));
     ok(api->sync(dev, other, &e));
     at(2.2);
-    assert_float_equal(sim_busy(sim, SIM_DEVICE), 1, 1e-9);
-    assert_float_equal(sim_busy(sim, SIM_UP), 1, 1e-9);
-    assert_float_equal(sim_busy(sim, SIM_DOWN), 1, 1e-9);
+    assert_float_equal(sim_busy(sim, 0, SIM_DEVICE), 1, 1e-9);
+    assert_float_equal(sim_busy(sim, 0, SIM_UP), 1, 1e-9);
+    assert_float_equal(sim_busy(sim, 0, SIM_DOWN), 1, 1e-9);
     api->stream_close(dev, other);
 }
 
@@ -162,7 +166,7 @@ static void the_cpu_holds_up_its_caller(void **state)
     at(2);
     ok(api->sync(dev, NULL, &e)); /* done long before; the result is read now */
     at(2);
-    assert_float_equal(sim_busy(sim, SIM_CPU), 2, 1e-9);
+    assert_float_equal(sim_busy(sim, 0, SIM_CPU), 2, 1e-9);
 }
 
 /* The other streams keep the sim's rate, and the CPU has the memory that the slow copy leaves. */
@@ -198,8 +202,11 @@ static void the_cpu_has_the_memory_that_a_limited_copy_leaves(void **state)
     const struct tensor table = {.fmt = FMT_F32, .n_dim = 2, .dim = {4, 5, 1, 1}, .row_bytes = 20};
     const struct embed_args a = {.table = &table, .n_row = 1};
     tear_down(state);
-    set_up_with((struct sim_config){
-        .vram_bytes = 1 << 20, .vram = 1000, .link = 100, .host = 10, .dram = 12, .hop_s = 0.1});
+    set_up_with((struct sim_config){.card = {{.vram_bytes = 1 << 20, .vram = 1000, .link = 100}},
+                                    .n_card = 1,
+                                    .host = 10,
+                                    .dram = 12,
+                                    .hop_s = 0.1});
     ok(api->stream_open(dev, &slow, &e));
     api->stream_limit(dev, slow, 4);
     up(slow, 100); /* 25 s */
@@ -217,8 +224,11 @@ static void the_cpu_takes_the_longer_of_memory_and_arithmetic(void **state)
     const struct tensor table = {.fmt = FMT_F32, .n_dim = 2, .dim = {4, 5, 1, 1}, .row_bytes = 20};
     const struct embed_args a = {.table = &table, .n_row = 1}; /* 20 bytes */
     tear_down(state);
-    set_up_with((struct sim_config){
-        .vram_bytes = 1 << 20, .vram = 1000, .link = 100, .host = 10, .host_row = 4, .hop_s = 0.1});
+    set_up_with((struct sim_config){.card = {{.vram_bytes = 1 << 20, .vram = 1000, .link = 100}},
+                                    .n_card = 1,
+                                    .host = 10,
+                                    .host_row = 4,
+                                    .hop_s = 0.1});
     ok(cpu->embed(cpu, NULL, &a, &e));
     at(5);
 }
@@ -265,6 +275,151 @@ static void a_simulated_card_wants_the_scratch_of_a_real_one(void **state)
     assert_int_equal(cpu->scratch_bytes(cpu, &l), 0);
 }
 
+/* ---- two cards ------------------------------------------------------------------------------- */
+
+static struct ops *second;
+static struct buf on_second;
+
+/* The second card is half as fast, with half of the memory. peer: bytes/s, 0 = no access. */
+static int set_up_two(double peer)
+{
+    struct err e;
+    set_up_with((struct sim_config){.card = {{.vram_bytes = 1 << 20, .vram = 1000, .link = 100},
+                                             {.vram_bytes = 1 << 19, .vram = 500, .link = 50}},
+                                    .n_card = 2,
+                                    .peer = peer,
+                                    .host = 10,
+                                    .dram = 200,
+                                    .hop_s = 0.1,
+                                    .n_span = 64});
+    ok(ops_open("sim", &(struct ops_options){.sim = sim, .device = 1}, &second, &e));
+    ok(second->dev->api->alloc(second->dev, MEM_DEVICE, 1000, &on_second, &e));
+    return 0;
+}
+
+static int tear_down_two(void **state)
+{
+    second->dev->api->free(second->dev, &on_second);
+    ops_close(second);
+    return tear_down(state);
+}
+
+static int set_up_pair(void **state)
+{
+    (void)state;
+    return set_up_two(0);
+}
+
+static int set_up_peers(void **state)
+{
+    (void)state;
+    return set_up_two(200);
+}
+
+static void cards_have_their_own_memory_and_links(void **state)
+{
+    struct err e;
+    size_t left, total;
+    int n;
+    struct ops *none;
+    (void)state;
+    ok(ops_devices("sim", &(struct ops_options){.sim = sim}, &n, &e));
+    assert_int_equal(n, 2);
+    assert_int_equal(second->dev->ordinal, 1);
+    ok(api->memory(second->dev, &left, &total, &e));
+    assert_int_equal(total, 1 << 19);
+    assert_int_equal(left, (1 << 19) - 1000);
+    up(NULL, 100); /* 1 s, beside 2 s */
+    ok(api->copy(second->dev, NULL, on_second.ptr, pinned.ptr, 100, &e));
+    ok(api->sync(dev, NULL, &e));
+    at(1.2);
+    ok(api->sync(second->dev, NULL, &e));
+    at(2.2);
+    assert_float_equal(sim_busy(sim, 0, SIM_UP), 1, 1e-9);
+    assert_float_equal(sim_busy(sim, 1, SIM_UP), 2, 1e-9);
+    fails(ops_open("sim", &(struct ops_options){.sim = sim, .device = 2}, &none, &e), ERR_NODEV,
+          "no simulated GPU 2: there are 2");
+}
+
+/* An event of one card holds up a stream of the other: the way through main memory. */
+static void an_event_orders_two_cards(void **state)
+{
+    struct err e;
+    struct event *ready;
+    (void)state;
+    ok(api->event_open(dev, &ready, &e));
+    down(NULL, 100); /* 1 s */
+    ok(api->event_record(dev, ready, NULL, &e));
+    ok(api->stream_wait(second->dev, NULL, ready, &e));
+    ok(api->copy(second->dev, NULL, on_second.ptr, pinned.ptr, 100, &e)); /* 2 s */
+    ok(api->sync(second->dev, NULL, &e));
+    at(0.1 + 1 + 2 + 0.1);
+    api->event_close(dev, ready);
+}
+
+static void a_peer_copy_takes_the_rate_between_the_cards(void **state)
+{
+    struct err e;
+    bool yes;
+    (void)state;
+    ok(api->peer(second->dev, dev, &yes, &e));
+    assert_true(yes);
+    ok(api->peer_copy(second->dev, NULL, on_second.ptr, dev, on_card.ptr, 100, &e));
+    ok(api->sync(second->dev, NULL, &e));
+    at(0.1 + 0.5 + 0.1);
+    const struct sim_span *span;
+    assert_int_equal(sim_trace(sim, &span), 1);
+    assert_true(span->card == 1 && span->engine == SIM_UP);
+    assert_string_equal(span->name, "peer copy");
+}
+
+/* Each mistake of a caller that two cards make possible. */
+static void pointers_of_another_card_are_refused(void **state)
+{
+    struct err e;
+    bool yes;
+    (void)state;
+    ok(api->peer(second->dev, dev, &yes, &e));
+    assert_false(yes);
+    fails(api->peer_copy(second->dev, NULL, on_second.ptr, dev, on_card.ptr, 8, &e), ERR_BUG,
+          "no peer access");
+    fails(api->copy(second->dev, NULL, on_card.ptr, pinned.ptr, 8, &e), ERR_BUG,
+          "dst lies on another simulated card");
+    fails(api->copy(second->dev, NULL, pinned.ptr, on_card.ptr, 8, &e), ERR_BUG,
+          "src lies on another simulated card");
+    tear_down_two(state);
+    set_up_two(200);
+    fails(api->peer_copy(second->dev, NULL, on_card.ptr, dev, on_card.ptr, 8, &e), ERR_BUG,
+          "dst does not lie on its card");
+    fails(api->peer_copy(second->dev, NULL, on_second.ptr, dev, on_second.ptr, 8, &e), ERR_BUG,
+          "src does not lie on its card");
+}
+
+/* While both links copy, the CPU has 155 - 100 - 50 bytes/s. While one of them does, its own 10 are
+ * the limit. */
+static void the_cpu_has_the_memory_that_both_links_leave(void **state)
+{
+    struct err e;
+    (void)state;
+    const struct tensor table = {.fmt = FMT_F32, .n_dim = 2, .dim = {4, 5, 1, 1}, .row_bytes = 20};
+    const struct embed_args a = {.table = &table, .n_row = 1}; /* 20 bytes */
+    tear_down_two(state);
+    set_up_with((struct sim_config){.card = {{.vram_bytes = 1 << 20, .vram = 1000, .link = 100},
+                                             {.vram_bytes = 1 << 19, .vram = 500, .link = 50}},
+                                    .n_card = 2,
+                                    .host = 10,
+                                    .dram = 155,
+                                    .n_span = 64});
+    ok(ops_open("sim", &(struct ops_options){.sim = sim, .device = 1}, &second, &e));
+    ok(api->alloc(second->dev, MEM_DEVICE, 1000, &on_second, &e));
+    up(NULL, 100);                                                         /* 1 s */
+    ok(api->copy(second->dev, NULL, on_second.ptr, pinned.ptr, 1000, &e)); /* 20 s */
+    ok(cpu->embed(cpu, NULL, &a, &e)); /* 5 bytes/s for a second, then 10 */
+    at(1 + 15.0 / 10);
+    ok(api->sync(dev, NULL, &e));
+    ok(api->sync(second->dev, NULL, &e));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -285,6 +440,15 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(memory_is_counted_and_what_comes_back_is_zero, set_up,
                                         tear_down),
+        cmocka_unit_test_setup_teardown(cards_have_their_own_memory_and_links, set_up_pair,
+                                        tear_down_two),
+        cmocka_unit_test_setup_teardown(an_event_orders_two_cards, set_up_pair, tear_down_two),
+        cmocka_unit_test_setup_teardown(a_peer_copy_takes_the_rate_between_the_cards, set_up_peers,
+                                        tear_down_two),
+        cmocka_unit_test_setup_teardown(pointers_of_another_card_are_refused, set_up_pair,
+                                        tear_down_two),
+        cmocka_unit_test_setup_teardown(the_cpu_has_the_memory_that_both_links_leave, set_up_pair,
+                                        tear_down_two),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

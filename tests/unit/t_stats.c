@@ -291,6 +291,105 @@ static void every_record_of_the_file_stands_in_the_figures(void **state)
     stats_free(&s);
 }
 
+/* 8 records of two steps, of which the first 3 questions are finished: a step's interval is as wide
+ * as that of the whole run. */
+static void a_step_of_an_unfinished_run_is_no_worse_than_its_questions(void **state)
+{
+    (void)state;
+    struct err e;
+    static struct made m;
+    struct stats_summary s;
+    struct str t = STR_INIT;
+    fill(&m, "11111111");
+    for (int i = 0; i < 8; i++)
+        m.row[i].step = i < 5 ? "one" : "two";
+    m.run.results.n = 3;
+    ok(stats_summarize(&m.run, (double)NAN, &s, &e));
+    assert_int_equal(s.n_step, 2);
+    assert_int_equal(s.step[0].rate.k, 3);
+    assert_int_equal(s.step[0].rate.n, 5);
+    assert_int_equal(s.step[0].unknown, 2);
+    near_to(s.step[0].rate.lo, stats_wilson(3, 5).lo, 0);
+    near_to(s.step[0].rate.hi, 1, 0);
+    assert_int_equal(s.step[1].unknown, 3);
+    near_to(s.step[1].rate.lo, 0, 0);
+    near_to(s.step[1].rate.hi, 1, 0);
+    report_table(&s, "t", 120, &t);
+    assert_non_null(strstr(t.s, "3/5    (23 to 100), 2 not run\n"));
+    assert_non_null(strstr(t.s, "0/3    (0 to 100), 3 not run\n"));
+    str_clear(&t);
+    report_json(&s, "", "", &t);
+    assert_non_null(strstr(t.s, "\"high\": 1, \"done\": 3}, \"two\": "));
+    assert_non_null(strstr(t.s, "\"high\": 1, \"done\": 0}}"));
+    str_free(&t);
+    stats_free(&s);
+}
+
+/* Answers of another program: their replies are not known, and all finished ones count. */
+static void figures_of_imported_answers_are_not_zero_but_unknown(void **state)
+{
+    (void)state;
+    struct err e;
+    static struct made m;
+    struct stats_summary s;
+    struct str t = STR_INIT;
+    fill(&m, "110");
+    for (int i = 0; i < 3; i++) {
+        struct result *r = &m.r[i];
+        r->imported = true;
+        r->calls = 0;
+        r->prompt_tokens = r->cached_tokens = r->new_tokens = -1;
+        r->seconds = (double)NAN;
+    }
+    m.r[0].prompt_tokens = 200; /* its file has these alone */
+    m.r[2].p = 0.5;
+    assert_int_equal(result_computed(&m.r[0]), -1);
+    assert_int_equal(result_computed(&m.r[1]), -1);
+    ok(stats_summarize(&m.run, (double)NAN, &s, &e));
+    assert_true(s.imported && isnan(s.calls) && isnan(s.think_tokens));
+    assert_int_equal(s.finished, 3);
+    assert_int_equal(s.seconds.n, 0);
+    report_json(&s, "", "", &t);
+    assert_non_null(strstr(t.s, "\"calls_cut\": null, \"cases_cut\": null, \"calls_closed\": null, "
+                                "\"cases_closed\": null"));
+    assert_null(strstr(t.s, "nan"));
+    str_clear(&t);
+    report_table(&s, "t", 80, &t);
+    assert_non_null(strstr(t.s, "has a probability; 2 have none"));
+    str_free(&t);
+    stats_free(&s);
+}
+
+/* The surest half, 80 % and 90 % of equally sure answers are all of them: one line says so. */
+static void equal_probabilities_have_one_line(void **state)
+{
+    (void)state;
+    struct err e;
+    static struct made m;
+    struct stats_summary s;
+    struct str t = STR_INIT;
+    fill(&m, "1110");
+    for (int i = 0; i < 4; i++)
+        m.r[i].p = 0.75;
+    ok(stats_summarize(&m.run, (double)NAN, &s, &e));
+    report_table(&s, "t", 80, &t);
+    const char *one = strstr(t.s, "100.0 %, p at least 0.750");
+    if (!one)
+        fail_msg("%s", t.s);
+    assert_null(strstr(one + 20, "p at least"));
+    assert_non_null(strstr(one, "answers of equal probability are kept together"));
+    stats_free(&s);
+    for (int i = 0; i < 4; i++)
+        m.r[i].p = 0.5 + 0.1 * i;
+    str_clear(&t);
+    ok(stats_summarize(&m.run, (double)NAN, &s, &e));
+    report_table(&s, "t", 80, &t);
+    assert_non_null(strstr(t.s, " 50.0 %, p at least 0.700"));
+    assert_non_null(strstr(t.s, "100.0 %, p at least 0.500"));
+    str_free(&t);
+    stats_free(&s);
+}
+
 static void more_steps_than_a_table_shows_are_all_in_the_summary(void **state)
 {
     (void)state;
@@ -629,6 +728,9 @@ int main(void)
         cmocka_unit_test(bootstrap_interval_has_the_right_width),
         cmocka_unit_test(a_summary_keeps_every_question_in_the_denominator),
         cmocka_unit_test(every_record_of_the_file_stands_in_the_figures),
+        cmocka_unit_test(a_step_of_an_unfinished_run_is_no_worse_than_its_questions),
+        cmocka_unit_test(figures_of_imported_answers_are_not_zero_but_unknown),
+        cmocka_unit_test(equal_probabilities_have_one_line),
         cmocka_unit_test(more_steps_than_a_table_shows_are_all_in_the_summary),
         cmocka_unit_test(the_reports_name_every_kind_of_record),
         cmocka_unit_test(csv_has_the_agreed_columns_and_a_row_for_every_record),

@@ -143,6 +143,37 @@ static void panel_goes_on_without_one_specialist_and_says_so(void **state)
     assert_int_equal(r.calls, 7);
 }
 
+static int repeats;
+static void repeated_look(const struct consult *c, const struct result *r)
+{
+    (void)r;
+    repeats +=
+        c->warnings.len && strstr(c->warnings.s, "names repeat a specialty and are left out");
+}
+
+/* Some servers do not know uniqueItems. The specialties that were named are asked all the same. */
+static void a_specialty_that_is_named_twice_is_asked_once(void **state)
+{
+    (void)state;
+    struct result r;
+    look = repeated_look;
+    repeats = 0;
+    with("panel", SCRIPT_TWICE, "planner", -1, 0, &r, 0);
+    check(&r, CONSULT_ANSWERED, "");
+    assert_int_equal(r.n_selected, 4);
+    assert_int_equal(r.n_reports, 4);
+    assert_int_equal(r.calls, 6);
+    assert_int_equal(repeats, 1);
+    with("medagents", SCRIPT_TWICE, NULL, -1, 0, &r, 0);
+    check(&r, CONSULT_ANSWERED, "");
+    assert_int_equal(repeats, 2);
+    for (const struct strategy *const *s = strategy_all(); *s; s++) {
+        with((*s)->name, SCRIPT_TWICE, NULL, -1, 0, &r, 0);
+        check(&r, CONSULT_ANSWERED, "");
+    }
+    look = NULL;
+}
+
 static void panel_without_any_report_plan_or_decision_is_unparsed(void **state)
 {
     (void)state;
@@ -1163,6 +1194,7 @@ int main(void)
         cmocka_unit_test(every_strategy_reports_unusable_replies_as_unparsed),
         cmocka_unit_test(every_strategy_records_a_failed_case_for_bad_data_and_goes_on),
         cmocka_unit_test(a_lost_device_ends_the_run_and_records_nothing),
+        cmocka_unit_test(a_specialty_that_is_named_twice_is_asked_once),
         cmocka_unit_test(panel_goes_on_without_one_specialist_and_says_so),
         cmocka_unit_test(panel_without_any_report_plan_or_decision_is_unparsed),
         cmocka_unit_test(a_letter_that_the_closer_chose_never_counts),

@@ -6,7 +6,6 @@
 #include "script.h"
 #include "test.h"
 #include "tool_options.h"
-#include "trace_diff.h"
 
 enum { CASES = 5 };
 
@@ -323,23 +322,6 @@ static void thinking_counts_for_the_budget_of_a_case(void **state)
     }
 }
 
-static void runs_before_had_no_budget_and_can_be_continued(void **state)
-{
-    (void)state;
-    struct err e;
-    struct str out = STR_INIT;
-    int n = 0;
-    json_t *old = json_loads("{\"config\": {\"seed\": 1}}", 0, NULL);
-    ok(trace_differences(old, "{\"config\": {\"seed\": 1, \"thinking.budget\": -1}}", &n, &out,
-                         &e));
-    assert_int_equal(n, 0);
-    ok(trace_differences(old, "{\"config\": {\"seed\": 1, \"thinking.budget\": 0}}", &n, &out, &e));
-    assert_int_equal(n, 1);
-    assert_non_null(strstr(out.s, "config.thinking.budget was (absent), is 0"));
-    json_decref(old);
-    str_free(&out);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -350,7 +332,6 @@ int main(void)
         cmocka_unit_test(a_run_without_thinking_has_no_column_for_it),
         cmocka_unit_test(budgets_that_cannot_be_kept_are_refused),
         cmocka_unit_test(thinking_counts_for_the_budget_of_a_case),
-        cmocka_unit_test(runs_before_had_no_budget_and_can_be_continued),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -340,6 +340,43 @@ static void another_identity_is_refused_with_what_differs(void **state)
     trace_close(t);
 }
 
+/* A run of a program that had fewer options is continued as long as the new ones have their
+ * defaults, and the other way round. */
+static void an_option_that_a_run_lacks_has_its_default(void **state)
+{
+    (void)state;
+    struct err e;
+    struct trace *t = NULL;
+    struct trace_options to = options();
+    static const struct {
+        const char *before, *now, *message; /* NULL = the same run */
+    } cases[] = {
+        {"\"seed\": 1", "\"seed\": 1, \"sc.samples\": 5, \"thinking.budget\": -1", NULL},
+        {"\"seed\": 1, \"sc.samples\": 5", "\"seed\": 1", NULL},
+        {"\"seed\": 1", "\"seed\": 1, \"sc.samples\": 7", "config.sc.samples was 5, is 7"},
+        {"\"seed\": 1, \"sc.samples\": 7", "\"seed\": 1", "config.sc.samples was 7, is 5"},
+        {"\"seed\": 1", "\"seed\": 1, \"no.option\": 5", "config.no.option was (absent), is 5"},
+    };
+    to.defaults = "{\"seed\": 3, \"sc.samples\": 5, \"thinking.budget\": -1}";
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char before[200], now[200];
+        snprintf(before, sizeof before, "{\"config\": {%s}}", cases[i].before);
+        snprintf(now, sizeof now, "{\"config\": {%s}}", cases[i].now);
+        to.fresh = true;
+        to.identity = before;
+        ok(trace_open(&to, &t, &e));
+        trace_close(t);
+        to.fresh = false;
+        to.identity = now;
+        if (cases[i].message) {
+            fails(trace_open(&to, &t, &e), ERR_CONFIG, cases[i].message);
+            continue;
+        }
+        ok(trace_open(&to, &t, &e));
+        trace_close(t);
+    }
+}
+
 /* Number of occurrences of the text in the file. */
 static size_t times(const char *name, const char *text)
 {
@@ -837,6 +874,7 @@ int main(void)
         T(a_missing_call_is_damage),
         T(a_second_run_in_the_same_folder_names_the_first_process),
         T(another_identity_is_refused_with_what_differs),
+        T(an_option_that_a_run_lacks_has_its_default),
         T(a_role_without_limits_is_written_or_absent),
         T(every_change_of_settings_is_a_session_of_its_own),
         T(a_folder_of_another_format_is_refused_by_name),

@@ -58,6 +58,16 @@ error_t cli_float(struct argp_state *st, const char *name, const char *arg, doub
     return 0;
 }
 
+error_t cli_one(struct argp_state *st, const char *name, const char *arg, const char **out)
+{
+    if (*out) {
+        argp_error(st, "more than one %s: '%s' and '%s'", name, *out, arg);
+        return EINVAL;
+    }
+    *out = arg;
+    return 0;
+}
+
 error_t cli_rate(struct argp_state *st, const char *name, const char *arg, double *out)
 {
     char size[64];
@@ -94,7 +104,8 @@ error_t cli_option(struct argp_state *st, const struct option_set *set, const ch
 {
     const struct option_row *r = option_of_flag(set, flag);
     const char *text = arg ? arg : r->type == OPTION_NOT ? "false" : "true";
-    struct option_value v = {.item = &text, .n = 1};
+    /* the text of a list is one item, which the owner of the option cuts at commas */
+    struct option_value v = {.item = &text, .n = 1, .is_list = r->type == OPTION_LIST};
     char name[64];
     struct err e = {0};
     snprintf(name, sizeof name, "--%s", flag);

@@ -80,6 +80,8 @@ error_t cli_list(struct argp_state *st, const char *name, const char *arg, int l
                  int *out, int *n);
 error_t cli_float(struct argp_state *st, const char *name, const char *arg, double lo, double hi,
                   float *out);
+/* The one argument without a flag. A second one prints "more than one NAME: .."; name: "file". */
+error_t cli_one(struct argp_state *st, const char *name, const char *arg, const char **out);
 /* bytes/s */
 error_t cli_rate(struct argp_state *st, const char *name, const char *arg, double *out);
 /* choices: "md|csv|json". *out = arg. */

@@ -30,8 +30,9 @@ struct clinic_options { /* input of clinic_argp */
     const char *prompt_form; /* NULL likewise */
     const char *data_format; /* NULL likewise */
     bool quiet;
-    const char *timeline; /* path of a Trace Event file; NULL = none */
-    char **word;          /* the command line */
+    const char *node_copy; /* folder of this host that the model is copied to; NULL = none */
+    const char *timeline;  /* path of a Trace Event file; NULL = none */
+    char **word;           /* the command line */
     int n_word;
     struct ranges ranges;
     /* many cases at once: engine.sequences 0 means as many as make a batch fast, not those of one
@@ -90,14 +91,19 @@ void clinic_close(struct clinic *c); /* accepts a zeroed one */
  * the run would replace the timeline of its beginning. dir NULL: a new folder. */
 int clinic_timeline_apart(const struct clinic_options *o, const char *dir, struct err *e);
 
+/* Appends the command line for a shell, without the option and its value (NULL = whole). */
+void clinic_words(const struct clinic_options *o, const char *without, struct str *out);
+
 /* Opens the trace of a run. dir NULL: a new folder traces_dir/NAME-DATE-TIME, whose name goes to
  * out_dir (1,024 bytes). Prints the trace's notes. */
 struct clinic_trace {
     const char *dir, *name;
     const char *data_path;
     const struct medqa *data;
-    size_t asked; /* its first records; 0 = all */
+    size_t asked;                  /* its first records; 0 = all */
+    const struct str *paraphrases; /* as in struct runfolder */
     bool fresh, repair;
+    struct lease *lease; /* as in trace_options */
 };
 int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, struct trace **out,
                  struct err *e);

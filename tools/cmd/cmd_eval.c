@@ -7,14 +7,18 @@
 #include "clinic.h"
 #include "cmd.h"
 #include "curve.h"
+#include "eval_workers.h"
 #include "grid_run.h"
 #include "meter.h"
 #include "output.h"
 #include "runfolder.h"
+#include "shard_work.h"
 #include "sheet.h"
+#include "target.h"
 #include "tool_options.h"
 #include "toy.h"
-#include "viewfile.h"
+#include "variants.h"
+#include "workers.h"
 
 struct options {
     struct clinic_options clinic;
@@ -26,6 +30,9 @@ struct options {
     const char *step, *ids;
     const char *match; /* folder of the run whose tokens are matched; NULL = none */
     int sample, sample_seed;
+    struct variants variants; /* that take the places of the chosen records */
+    struct shard_ask shard;
+    int workers; /* 0 = this process computes */
 };
 
 enum {
@@ -41,7 +48,11 @@ enum {
     OPT_IDS,
     OPT_SAMPLE,
     OPT_SAMPLE_SEED,
-    OPT_MATCH
+    OPT_MATCH,
+    OPT_SHARD,
+    OPT_LEASE,
+    OPT_WORKERS,
+    OPT_NODE_COPY
 };
 
 static const struct argp_option rows[] = {
@@ -54,7 +65,8 @@ static const struct argp_option rows[] = {
      "format of the questions; default: the configuration's data_format, or their content tells",
      1},
     {"n", 'n', "N", 0,
-     "only the first N records of the file, rejected ones and duplicates counted. In a folder "
+     "only the first N records of the file, rejected ones and duplicates counted, before variants "
+     "are made of them. In a folder "
      "with more, nothing is dropped: the figures are about the N, the others stay",
      1},
     {"out", OPT_OUT, "DIR", 0,
@@ -74,7 +86,25 @@ static const struct argp_option rows[] = {
      "A strategy that cannot is refused, with the names of those that can. The means of both runs "
      "are shown at the end",
      1},
+    {"shard", OPT_SHARD, "I/N", 0,
+     "only share I of N of the records, for N tasks that share the folder --out. mas merge makes "
+     "one "
+     "run of their results (agents/CLUSTER.md)",
+     1},
+    {"lease", OPT_LEASE, "SECONDS", 0,
+     "with --shard: a task on another host without a sign of life for so long is taken as dead, "
+     "and "
+     "its share is taken over (90)",
+     1},
     {"concurrency", OPT_CONCURRENCY, "N", 0, "cases at once, or auto (default)", 2},
+    {"node-copy", OPT_NODE_COPY, "DIR", 0,
+     "read the model from a copy in DIR, a folder on a disk of this host. Of many processes that "
+     "start at once, one copies and the others wait (agents/CLUSTER.md)",
+     2},
+    {"workers", OPT_WORKERS, "N", 0,
+     "N processes with an engine each, which share the CPU's cores and one queue of questions. A "
+     "process that dies is replaced (agents/CLUSTER.md)",
+     2},
     {"curve", OPT_CURVE, "FILE.svg", 0,
      "draw tokens a second and the use of the KV cache over time", 2},
     {"force-new", OPT_FORCE_NEW, 0, 0, "start again in DIR; its old content moves to DIR/old-N", 2},
@@ -87,6 +117,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     switch (key) {
     case ARGP_KEY_INIT:
         st->child_inputs[0] = &o->clinic;
+        st->child_inputs[1] = &o->variants;
         return 0;
     case OPT_DATA:
         o->data = arg;
@@ -110,6 +141,25 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case OPT_MATCH:
         o->match = arg;
+        return 0;
+    case OPT_SHARD: {
+        struct err e = {.code = 0};
+        if (shard_parse(arg, &o->shard.shard, &e) < 0) {
+            argp_error(st, "--shard: %s", e.msg);
+            return EINVAL;
+        }
+        return 0;
+    }
+    case OPT_NODE_COPY:
+        o->clinic.node_copy = arg;
+        return 0;
+    case OPT_WORKERS:
+        return cli_int(st, "--workers", arg, 1, WORKERS_MOST, &o->workers);
+    case OPT_LEASE:
+        if (!str_to_f64(arg, 1, 86400, &o->shard.lease_s)) {
+            argp_error(st, "--lease %s: seconds from 1 to 86400", arg);
+            return EINVAL;
+        }
         return 0;
     case OPT_SAMPLE:
         return cli_int(st, "--sample", arg, 1, INT32_MAX, &o->sample);
@@ -180,13 +230,11 @@ static void say_figures(const struct clinic *c)
     str_free(&line);
 }
 
-#define NAMED 20 /* lines that are named on the terminal */
-
 /* Names the records of that kind among the first n. */
 static void say_lines(const struct medqa *m, size_t n, enum medqa_kind kind, size_t all)
 {
     size_t named = 0;
-    for (size_t i = 0; i < n && named < NAMED; i++) {
+    for (size_t i = 0; i < n && named < RUNFOLDER_NAMED; i++) {
         const struct medqa_record *r = &m->record[i];
         if (r->kind != kind)
             continue;
@@ -284,14 +332,16 @@ static int finish(const struct options *o, struct clinic *c, struct trace *t, co
 }
 
 static int ask(const struct options *o, struct clinic *c, const struct medqa *m,
-               const struct runfolder_asked *a, struct watch *watch, const atomic_int *stop,
-               struct err *e)
+               const struct shard_work *work, const struct runfolder_asked *a, struct watch *watch,
+               const atomic_int *stop, struct err *e)
 {
-    struct clinic_trace ct = {.dir = o->out,
+    struct clinic_trace ct = {.dir = work->lease ? work->dir : o->out,
+                              .lease = work->lease,
                               .name = "eval",
                               .data_path = o->data,
                               .data = m,
                               .asked = a->records,
+                              .paraphrases = variants_text(&o->variants),
                               .fresh = o->fresh,
                               .repair = o->repair};
     struct run_progress p = {.done = 0};
@@ -360,29 +410,108 @@ static int choose(const struct options *o, struct medqa *m, struct arena *arena,
     return 0;
 }
 
-static int evaluate(const struct options *o, struct err *e)
+/* The records asked for. --n counts those of the file, before variants took their places. */
+static struct runfolder_asked count(const struct options *o, const struct medqa *m)
+{
+    return runfolder_count(m,
+                           variants_given(&o->variants) ? o->variants.count.records : (size_t)o->n);
+}
+
+/* The run by several processes. */
+static int by_workers(const struct options *o, const struct config *base, const struct medqa *m,
+                      const struct runfolder_asked *a, const struct str *subset,
+                      const struct str *variants, const atomic_int *stop, struct err *e)
+{
+    const struct eval_workers_ask ask = {.clinic = &o->clinic,
+                                         .base = base,
+                                         .data = m,
+                                         .asked = *a,
+                                         .subset = subset->len ? subset->s : NULL,
+                                         .variants = variants->len ? variants->s : NULL,
+                                         .paraphrases = variants_text(&o->variants),
+                                         .data_path = o->data,
+                                         .out = o->out,
+                                         .n = o->workers,
+                                         .concurrency = o->concurrency,
+                                         .shuffle = o->shuffle,
+                                         .fresh = o->fresh,
+                                         .repair = o->repair,
+                                         .stop = stop};
+    return eval_workers(&ask, e);
+}
+
+/* The share of the task: its folder, its lease and its records. */
+static int share(const struct options *o, const struct config *base, const struct medqa *m,
+                 size_t asked, const struct str *subset, const struct str *variants,
+                 const atomic_int *stop, struct shard_work *work, struct medqa *own,
+                 struct str *mark, struct err *e)
+{
+    const size_t one = 1;
+    struct str settings = STR_INIT;
+    int rc;
+    str_addf(&settings,
+             "\"shuffle\": %s, \"variants\": %s, \"config\": ", o->shuffle ? "true" : "false",
+             variants->len ? variants->s : "null");
+    config_json(base, true, &settings);
+    TRY_DONE(str_ok(&settings, "settings", e));
+    const struct shard_study study = {
+        .data = m, .asked = asked, .subset = subset->s, .settings = settings.s};
+    TRY_DONE(shard_work_open(&o->shard, &o->clinic, o->out, &study, stop, work, e));
+    const struct shard_span span = shard_share(work->shard, &one, 1, 0, work->order.units);
+    TRY_DONE(shard_take(m, &work->order, span, own, e));
+    shard_describe(work->shard, asked, own, mark);
+    TRY_DONE(str_ok(mark, "a shard", e));
+    fprintf(stderr, "shard %d of %d: %zu of %zu records\n", work->shard.i, work->shard.n,
+            own->n_records, asked);
+done:
+    str_free(&settings);
+    return rc;
+}
+
+static int evaluate(struct options *o, const struct config *base, struct err *e)
 {
     struct clinic c = {.llm = NULL};
-    struct medqa m = {.n = 0};
+    struct medqa whole = {.n = 0}, m = {.n = 0};
+    struct shard_work work = {.lease = NULL};
+    struct str mark = STR_INIT;
     struct llm_gauge gauge;
     struct watch watch = {.curve = {.llm = NULL}};
     struct arena ids = {.limit = MEDQA_FILE};
-    struct str subset = STR_INIT;
+    struct str subset = STR_INIT, variants = STR_INIT;
     struct budget budget = {.n = 0};
     int rc;
     TRY_DONE(viewfile_apart("--timeline", o->clinic.timeline, "--curve", o->curve, e));
+    const struct target curve = {"--curve", o->curve, VIEWFILE_PICTURE};
+    const char *const input[] = {o->data, o->ids, o->variants.file};
+    TRY_DONE(target_check(&curve, 1, input, 3, TARGET_NEVER, e));
     TRY_DONE(clinic_timeline_apart(&o->clinic, o->fresh ? NULL : o->out, e));
     TRY_DONE(medqa_read_as(o->data, o->own.data_format, &m, e));
     TRY_DONE(choose(o, &m, &ids, &subset, e));
-    struct runfolder_asked a = runfolder_count(&m, o->n);
+    TRY_DONE(variants_take(&o->variants, &m, (size_t)o->n, &variants, e));
+    const atomic_int *stop = clinic_signals();
+    struct runfolder_asked a = count(o, &m);
+    if (o->shard.shard.n) {
+        whole = m;
+        m = (struct medqa){.n = 0};
+        TRY_DONE(share(o, base, &whole, a.records, &subset, &variants, stop, &work, &m, &mark, e));
+        if (!m.n_records) /* more shards than records */
+            goto done;
+        a = runfolder_count(&m, 0);
+    }
     if (o->match) {
         TRY_DONE(budget_read(o->match, &budget, e));
         TRY_DONE(budget_covers(&budget, m.question, a.questions, o->match, e));
     }
     say_records(&m, &a, o->data);
-    const atomic_int *stop = clinic_signals();
+    TRY_DONE(runfolder_doubts(&m, a.records, o->data, e));
+    if (o->workers) {
+        rc = by_workers(o, base, &m, &a, &subset, &variants, stop, e);
+        goto done;
+    }
     TRY_DONE(clinic_open(&o->clinic, true, o->shuffle, false, &c, e));
     c.env.subset = subset.len ? subset.s : NULL;
+    c.env.shard = mark.len ? mark.s : NULL;
+    c.env.variants = variants.len ? variants.s : NULL;
     if (o->match)
         TRY_DONE(strategy_match(&c.env, &budget, e));
     if (o->curve && !llm_gauge(c.llm, &gauge))
@@ -393,7 +522,7 @@ static int evaluate(const struct options *o, struct err *e)
     char noise[TOY_TEXT];
     if (toy_says_all(llm_info(c.llm)->name, m.question, a.questions, noise))
         fprintf(stderr, "noise: %s\n", noise);
-    rc = ask(o, &c, &m, &a, &watch, stop, e);
+    rc = ask(o, &c, &m, &work, &a, &watch, stop, e);
     if (watch.began)
         rc = clinic_ran(&o->clinic, &c, rc, e);
     bool ended = rc == 0 || rc == ERR_ITEMS; /* the summary is there */
@@ -412,11 +541,40 @@ static int evaluate(const struct options *o, struct err *e)
 done:
     curve_free(&watch.curve);
     clinic_close(&c);
+    shard_work_close(&work);
     medqa_free(&m);
+    medqa_free(&whole);
+    str_free(&mark);
     arena_free(&ids);
     budget_free(&budget);
     str_free(&subset);
+    str_free(&variants);
+    variants_free(&o->variants);
     return rc;
+}
+
+/* Combinations of --shard and --workers that make no sense. */
+static int check_tasks(const struct options *o, bool grid, struct err *e)
+{
+    const char *with = o->match             ? "--match-tokens"
+                       : o->curve           ? "--curve"
+                       : o->clinic.timeline ? "--timeline"
+                                            : NULL;
+    if (!o->shard.shard.n && o->shard.lease_s > 0)
+        FAIL(e, ERR_USAGE, "--lease is of --shard, which is not given");
+    if (o->workers && (with || o->shard.shard.n))
+        FAIL(e, ERR_USAGE, "%s does not go with --workers", with ? with : "--shard");
+    if (o->workers && grid)
+        FAIL(e, ERR_USAGE,
+             "--workers is for one run, and the configuration holds an experiment; divide it by "
+             "--shard");
+    if (!o->shard.shard.n)
+        return o->out ? shard_refuse_unmerged(o->out, e) : 0;
+    if (!o->out)
+        FAIL(e, ERR_USAGE, "--shard needs --out DIR, the same folder for all shards");
+    if (with)
+        FAIL(e, ERR_USAGE, "%s does not go with --shard: it is about a whole run", with);
+    return 0;
 }
 
 /* ---- experiments ----------------------------------------------------------------------------- */
@@ -445,6 +603,7 @@ static int experiment(const struct options *o, const struct config *base, struct
                                    .data = o->data,
                                    .out = o->out,
                                    .n = o->n,
+                                   .shard = o->shard,
                                    .concurrency = o->concurrency,
                                    .shuffle = o->shuffle,
                                    .fresh = o->fresh,
@@ -454,6 +613,11 @@ static int experiment(const struct options *o, const struct config *base, struct
              o->curve ? "--curve" : "--timeline");
     if (o->match)
         FAIL(e, ERR_USAGE, "--match-tokens is for one run; an experiment has several");
+    if (variants_given(&o->variants))
+        FAIL(e, ERR_USAGE,
+             "%s are for one run, an experiment has several; write a file with mas vary and give "
+             "it with --data",
+             variants_names);
     if (o->step || o->ids || o->sample || o->sample_seed >= 0)
         FAIL(e, ERR_USAGE,
              "an experiment chooses its records itself: set experiment.data.step, .ids or "
@@ -471,7 +635,8 @@ static int experiment(const struct options *o, const struct config *base, struct
 
 static int run(int argc, char **argv)
 {
-    static const struct argp_child children[] = {{&clinic_argp, 0, "Settings:", 20}, {0}};
+    static const struct argp_child children[] = {
+        {&clinic_argp, 0, "Settings:", 20}, {&variants_argp, 0, "Variants:", 10}, {0}};
     static const struct argp argp = {
         rows,
         parse,
@@ -496,6 +661,7 @@ static int run(int argc, char **argv)
     if (done >= 0)
         return done;
     clinic_notice();
+    (void)clinic_signals(); /* a signal at any moment ends the run in an orderly way */
     struct str data = STR_INIT;
     int rc = clinic_data(&o.clinic, o.data, &data, &e);
     o.data = data.s;
@@ -505,9 +671,11 @@ static int run(int argc, char **argv)
                      "(configs/demo/questions.jsonl is a small one), or the key 'data'");
     if (rc == 0)
         rc = clinic_config(&o.clinic, &base, &e);
+    if (rc == 0)
+        rc = check_tasks(&o, grid_given(&base), &e);
     if (rc == 0) {
         o.own = *(const struct tool_options *)config_of(&base, &tool_option_set);
-        rc = grid_given(&base) ? experiment(&o, &base, &e) : evaluate(&o, &e);
+        rc = grid_given(&base) ? experiment(&o, &base, &e) : evaluate(&o, &base, &e);
     }
     config_free(&base);
     str_free(&data);
@@ -520,6 +688,9 @@ const struct cmd cmd_eval = {
     "mas eval --config configs/llama3_70b.yaml --n 10\n"
     "mas eval -c configs/llama3_70b.yaml --data medqa --n 100 --strategy panel\n"
     "mas eval -c configs/llama3_8b.yaml --data medqa.jsonl --strategy direct --shuffle --seed 7\n"
+    "mas eval -c configs/llama3_8b.yaml --data medqa --sample 200 -s direct --permute cyclic\n"
     "mas eval -c configs/experiments/demo.yaml --data configs/demo/questions.jsonl --out "
-    "runs/grid\n",
+    "runs/grid\n"
+    "mas eval -c demo --data configs/demo/questions.jsonl --out runs/study --shard 3/8\n"
+    "mas eval -c demo --data configs/demo/questions.jsonl --out runs/two --workers 2\n",
     run};

@@ -8,36 +8,18 @@
 
 #include "cmd.h"
 #include "cpu_rate.h"
+#include "fit_machine.h"
 #include "fit_plan.h"
 #include "fit_simulate.h"
 #include "sources.h"
 
-static const double ops_share = 0.5;   /* of a card's int8 peak that long prompts reach */
-static const double step_s = 1e-4;     /* scheduling between two steps */
-static const double launch_s = 1.5e-6; /* cost.h */
-static const double host_rate = 55e9;  /* bytes/s of two channels of DDR5 */
-/* of that rate: what CPU and link together get of the same memory */
-static const double dram_share = 65.0 / 55;
 /* DRAFT_WARM: tokens until the engine knows the draft's acceptance rate. DRAFT_TOKENS: measured and
  * drawn after them. */
 enum {
-    HOST_CORES = 8, /* of a desktop CPU */
-    ACCEPTED = 4,   /* of FIT_DRAFT tokens, unless --accepted says it */
+    ACCEPTED = 4, /* of FIT_DRAFT tokens, unless --accepted says it */
     DRAFT_WARM = 400,
     DRAFT_TOKENS = 40,
     BAR = 64
-};
-
-struct card {
-    const char *name;
-    uint64_t vram;
-    double gbs, link, tops;
-};
-
-static const struct card cards[] = {
-#define X(name, vram, gbs, link, tops) {name, vram, gbs, link, tops},
-#include "cards.def"
-#undef X
 };
 
 /* ---- options --------------------------------------------------------------------------------- */
@@ -47,6 +29,7 @@ enum {
     KEY_TYPE,
     KEY_GPU,
     KEY_LINK,
+    KEY_PEER,
     KEY_HOST,
     KEY_SIMULATE,
     KEY_DRAFT,
@@ -63,8 +46,16 @@ static const struct argp_option options[] = {
      ,
      1},
     {"type", KEY_TYPE, "TYPE", 0, "number format of the shape (default Q4_K_M)", 1},
-    {"gpu", KEY_GPU, "NAME", 0, "a card by name, such as rtx4090; an unknown name lists all", 2},
-    {"link", KEY_LINK, "RATE", 0, "from main memory to the card, such as 25GB/s", 2},
+    {"gpu", KEY_GPU, "NAME,..", 0,
+     "a card by name, such as rtx4090, or several that share the layers, such as rtx4090,rtx3090; "
+     "an "
+     "unknown name lists all",
+     2},
+    {"link", KEY_LINK, "RATE", 0, "from main memory to each card, such as 25GB/s", 2},
+    {"peer", KEY_PEER, "RATE", 0,
+     "from card to card, such as 56GB/s for an NVLink bridge; by default what the cards have "
+     "without a bridge",
+     2},
     {"host", KEY_HOST, "RATE", 0, "at which the CPU reads weights (default 55GB/s)", 2},
     {"simulate", KEY_SIMULATE, "FILE.svg", 0,
      "run decode steps of the engine on a simulated card and draw what card, link and CPU do", 4},
@@ -78,31 +69,12 @@ static const struct argp_option options[] = {
     {0},
 };
 
-static error_t parse_gpu(struct argp_state *st, const char *arg)
-{
-    struct str all = STR_INIT;
-    for (size_t i = 0; i < sizeof cards / sizeof *cards; i++) {
-        if (!strcmp(cards[i].name, arg)) {
-            str_free(&all);
-            ((struct fit *)st->input)->gpu = arg;
-            return 0;
-        }
-        str_addf(&all, "%s%s", i ? ", " : "", cards[i].name);
-    }
-    argp_error(st,
-               "unknown --gpu '%s'; known: %s; for another card name the nearest one and give its "
-               "--vram and --link",
-               arg, all.s ? all.s : "");
-    str_free(&all);
-    return EINVAL;
-}
-
 static error_t parse(int key, char *arg, struct argp_state *st)
 {
     struct fit *f = st->input;
     switch (key) {
     case ARGP_KEY_INIT:
-        st->child_inputs[0] = f->rows;
+        st->child_inputs[0] = f->knobs;
         return 0;
     case 'm':
         f->model = arg;
@@ -117,9 +89,11 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         argp_error(st, "unknown --type '%s'; known:%s", arg, mixture_choices);
         return EINVAL;
     case KEY_GPU:
-        return parse_gpu(st, arg);
+        return fit_machine_cards(f, st, arg);
     case KEY_LINK:
         return cli_rate(st, "--link", arg, &f->link);
+    case KEY_PEER:
+        return cli_rate(st, "--peer", arg, &f->peer);
     case KEY_HOST:
         return cli_rate(st, "--host", arg, &f->host);
     case KEY_DRAFT:
@@ -141,7 +115,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     }
 }
 
-/* ---- the model and the machine --------------------------------------------------------------- */
+/* ---- the model --------------------------------------------------------------- */
 
 static int read_model(struct fit *f, struct err *e)
 {
@@ -158,47 +132,6 @@ static int read_model(struct fit *f, struct err *e)
     if (!shape_find(f->shape, &shape))
         return shape_unknown("--shape", f->shape, e);
     return sketch_shape(&shape, f->mix, &f->of, e);
-}
-
-/* The card without arithmetic: it knows what its kernels need. */
-static int open_card(struct fit *f, struct err *e)
-{
-    const struct sim_config c = {.vram_bytes = f->opt.vram_bytes,
-                                 .vram = f->rates.vram,
-                                 .link = f->rates.link,
-                                 .host = f->rates.host};
-    TRY(sim_open(&c, &f->sim, e));
-    return ops_open("sim", &(struct ops_options){.sim = f->sim}, &f->ops, e);
-}
-
-static int read_machine(struct fit *f, struct err *e)
-{
-    const struct card *c = NULL;
-    for (size_t i = 0; f->gpu && i < sizeof cards / sizeof *cards; i++)
-        if (!strcmp(cards[i].name, f->gpu))
-            c = &cards[i];
-    if (!c)
-        FAIL(e, ERR_USAGE,
-             "no card; name one with --gpu, such as rtx4090; --vram and --link change it");
-    if (!(cpu_rate_ops(f->opt.isa) > 0))
-        FAIL(e, ERR_USAGE, "--isa %s: nothing is measured for it; known: avx2, avxvnni, avx512vnni",
-             f->opt.isa);
-    f->cores = f->opt.n_threads ? f->opt.n_threads : HOST_CORES;
-    if (!f->opt.vram_bytes)
-        f->opt.vram_bytes = c->vram - ((uint64_t)1 << 30);
-    if (!f->opt.ram_bytes)
-        f->opt.ram_bytes = (uint64_t)64 << 30;
-    f->rates = (struct plan_rates){.vram = c->gbs * 1e9,
-                                   .link = f->link > 0 ? f->link : c->link * 1e9,
-                                   .host = f->host > 0 ? f->host : host_rate,
-                                   .host_row = cpu_rate_row(&f->of.m.w, f->opt.isa, f->cores),
-                                   .host_ops = f->cores * cpu_rate_ops(f->opt.isa),
-                                   .dram = (f->host > 0 ? f->host : host_rate) * dram_share,
-                                   .device_ops = c->tops * 1e12 * ops_share,
-                                   .hop_s = 3e-5,
-                                   .step_s = step_s,
-                                   .launch_s = launch_s};
-    return open_card(f, e);
 }
 
 /* ---- output ---------------------------------------------------------------------------------- */
@@ -218,18 +151,31 @@ static void bar_piece(struct str *s, char mark, uint64_t bytes, uint64_t of, int
     *used += n;
 }
 
-static void print_bar(struct str *s, const struct fit *f, const struct plan *p)
+static void print_vram(struct str *s, const struct plan_share *p, uint64_t of)
 {
     int used = 0;
     str_adds(s, "  VRAM [");
-    bar_piece(s, 'W', p->vram_weight_bytes, f->opt.vram_bytes, &used);
-    bar_piece(s, 'r', p->ring_bytes, f->opt.vram_bytes, &used);
-    bar_piece(s, 'k', p->kv_bytes, f->opt.vram_bytes, &used);
-    bar_piece(s, 'a', p->workspace_bytes, f->opt.vram_bytes, &used);
+    bar_piece(s, 'W', p->vram_weight_bytes, of, &used);
+    bar_piece(s, 'r', p->ring_bytes, of, &used);
+    bar_piece(s, 'k', p->kv_bytes, of, &used);
+    bar_piece(s, 'a', p->workspace_bytes, of, &used);
     while (used++ < BAR)
         str_addc(s, '.');
-    str_addf(s, "] %.1f GB\n", gb(f->opt.vram_bytes));
-    used = 0;
+    str_addf(s, "] %.1f GB\n", gb(of));
+}
+
+static void print_bars(struct str *s, const struct fit *f, const struct plan *p)
+{
+    int used = 0;
+    for (int d = 0; d < f->n_card; d++) {
+        const struct plan_share *one = &p->share[d];
+        if (f->n_card > 1 && one->n)
+            str_addf(s, "  %d %s, layers %d to %d\n", d, f->card[d].name, one->first,
+                     one->first + one->n - 1);
+        else if (f->n_card > 1)
+            str_addf(s, "  %d %s, not used\n", d, f->card[d].name);
+        print_vram(s, one, f->card[d].vram_bytes);
+    }
     str_adds(s, "  RAM  [");
     bar_piece(s, 's', p->pinned_bytes, f->opt.ram_bytes, &used);
     bar_piece(s, 'C', p->host_bytes, f->opt.ram_bytes, &used);
@@ -266,12 +212,30 @@ static void print_places(struct str *s, const struct plan *p)
              gb(p->ring_bytes));
 }
 
+/* The ways between cards, and both forms of sharing. */
+static void print_sharing(struct str *s, const struct fit *f, const struct plan *p)
+{
+    if (f->n_card < 2)
+        return;
+    for (int b = 0; b < p->n_border; b++)
+        str_addf(s, "  border before layer %d: %.1f kB a token from card %d to %d, %s\n",
+                 p->border[b].layer, (double)p->border[b].row_bytes * 1e-3, p->border[b].from,
+                 p->border[b].to, p->border[b].peer ? "directly" : "through main memory");
+    if (p->n_micro > 1)
+        str_addf(s,
+                 "  %d micro-batches from %d sequences on, so that cards work at the same time\n",
+                 p->n_micro, p->micro_rows);
+    if (p->split == PLAN_LAYERS)
+        str_addf(s, "  runs of layers: %s\n", p->why_layers);
+}
+
 static void print_plan(struct str *s, const struct fit *f, const struct plan *p,
                        enum plan_mode mode, bool wins)
 {
     str_addf(s, "\n%s%s\n", plan_mode_name(mode), wins ? "  <-- best for a batch" : "");
-    print_bar(s, f, p);
+    print_bars(s, f, p);
     print_places(s, p);
+    print_sharing(s, f, p);
     str_addf(s, "  predicted: %.2f tok/s for 1 sequence, %.1f tok/s for %d together\n",
              1 / p->one.step_s, fit_batch_rate(p), p->n_seq);
     str_addf(s,
@@ -318,6 +282,29 @@ static void print_types(struct str *s, const struct fit_type *t, int n)
     }
 }
 
+/* "1008", or "1008, 936" of different cards. */
+static void print_rates(struct str *s, const struct fit *f, bool link)
+{
+    bool same = true;
+    for (int d = 1; d < f->n_card; d++)
+        same = same &&
+               (link ? f->card[d].link == f->card[0].link : f->card[d].vram == f->card[0].vram);
+    for (int d = 0; d < (same ? 1 : f->n_card); d++)
+        str_addf(s, "%s%.0f", d ? ", " : "", (link ? f->card[d].link : f->card[d].vram) * 1e-9);
+    str_adds(s, same && f->n_card > 1 ? " GB/s each" : " GB/s");
+}
+
+static void print_machine(struct str *s, const struct fit *f)
+{
+    str_addf(s, "on %s: ", f->gpu);
+    print_rates(s, f, false);
+    str_adds(s, ", link ");
+    print_rates(s, f, true);
+    str_addf(s, "%sCPU %.0f GB/s; %d tokens a sequence, KV cache %s\n",
+             f->n_card > 1 ? ",\n  " : ", ", f->rates.host * 1e-9, f->opt.n_ctx,
+             fmt_info(f->opt.kv_fmt)->name);
+}
+
 static void print_text(const struct fit *f, struct plan *p, const bool *ok, const struct err *why,
                        const struct fit_type *types, int n_type)
 {
@@ -328,10 +315,7 @@ static void print_text(const struct fit *f, struct plan *p, const bool *ok, cons
     str_addf(&s, "%s %s: %.1f GB, %d layers, %.2f billion parameters\n",
              f->shape ? f->shape : f->model, f->shape ? mixture_name(f->mix) : "",
              gb(weights_bytes(&m->w)), m->hp.n_layer, (double)m->n_params * 1e-9);
-    str_addf(&s,
-             "on %s: %.0f GB/s, link %.0f GB/s, CPU %.0f GB/s; %d tokens a sequence, KV cache %s\n",
-             f->gpu, f->rates.vram * 1e-9, f->rates.link * 1e-9, f->rates.host * 1e-9, f->opt.n_ctx,
-             fmt_info(f->opt.kv_fmt)->name);
+    print_machine(&s, f);
     for (int i = 0; i < 2; i++) {
         enum plan_mode mode = i ? PLAN_THROUGHPUT : PLAN_LATENCY;
         if (ok[i] && plan_is_resident(&p[i]) && i == 0 && ok[1] && plan_is_resident(&p[1]))
@@ -358,6 +342,29 @@ static void print_text(const struct fit *f, struct plan *p, const bool *ok, cons
     str_free(&s);
 }
 
+static void json_cards(struct str *s, const struct fit *f, const struct plan *p)
+{
+    if (f->n_card < 2)
+        return;
+    str_adds(s, ", \"devices\": [");
+    for (int d = 0; d < f->n_card; d++) {
+        const struct plan_share *one = &p->share[d];
+        str_addf(s,
+                 "%s{\"name\": \"%s\", \"first_layer\": %d, \"layers\": %d, "
+                 "\"vram_weight_bytes\": %" PRIu64 ", \"stream_bytes\": %" PRIu64
+                 ", \"cpu_bytes\": %" PRIu64 ", \"kv_bytes\": %" PRIu64
+                 ", \"total_bytes\": %" PRIu64 "}",
+                 d ? ", " : "", f->card[d].name, one->first, one->n, one->vram_weight_bytes,
+                 one->stream_bytes, one->host_bytes, one->kv_bytes, one->total_bytes);
+    }
+    str_addf(s,
+             "], \"micro_batches\": %d, \"tensor_parallel\": %s, \"layers_because\": ", p->n_micro,
+             p->split == PLAN_ROWS ? "true" : "false");
+    str_add_json(s, p->why_layers, strlen(p->why_layers));
+    if (p->rows_one.step_s > 0)
+        str_addf(s, ", \"tensor_parallel_tokens_per_second_1\": %.6g", 1 / p->rows_one.step_s);
+}
+
 static void json_plan(struct str *s, const struct fit *f, const struct plan *p, enum plan_mode mode)
 {
     str_addf(s,
@@ -366,11 +373,13 @@ static void json_plan(struct str *s, const struct fit *f, const struct plan *p, 
              "\"hours_medqa_panel\": %.6g, \"vram_weight_bytes\": %" PRIu64
              ", \"stream_bytes\": %" PRIu64 ", \"cpu_bytes\": %" PRIu64 ", \"kv_bytes\": %" PRIu64
              ", \"ring_bytes\": %" PRIu64 ", \"pinned_bytes\": %" PRIu64
-             ", \"ffn\": {\"vram\": %d, \"stream\": %d, \"cpu\": %d}}",
+             ", \"ffn\": {\"vram\": %d, \"stream\": %d, \"cpu\": %d}",
              plan_mode_name(mode), p->n_seq, 1 / p->one.step_s, fit_batch_rate(p),
              fit_eval_hours(f, p), p->vram_weight_bytes, p->stream_bytes, p->host_bytes,
              p->kv_bytes, p->ring_bytes, p->pinned_bytes, count(p->ffn, p->n_layer, PLAN_VRAM),
              count(p->ffn, p->n_layer, PLAN_STREAM), count(p->ffn, p->n_layer, PLAN_HOST));
+    json_cards(s, f, p);
+    str_addc(s, '}');
 }
 
 static void json_types(struct str *s, const struct fit_type *t, int n)
@@ -454,9 +463,26 @@ static int scene_with_draft(const struct fit *f, struct scene *s, struct err *e)
     return 0;
 }
 
+/* The cards after the first. */
+static void add_cards(const struct fit *f, struct simulate *run)
+{
+    run->n_more = f->n_card - 1;
+    for (int d = 1; d < f->n_card; d++)
+        run->more[d - 1] = (struct sim_card){.vram_bytes = f->card[d].vram_bytes,
+                                             .vram = f->card[d].vram,
+                                             .link = f->card[d].link,
+                                             .device_ops = f->card[d].device_ops};
+    run->peer = f->n_card > 1 && f->hop[1].peer ? f->hop[1].rate : 0;
+}
+
+static int predict_again(void *user, struct plan *p, int kv_len, struct err *e)
+{
+    return fit_predict(user, p, kv_len, e);
+}
+
 /* Both modes, or the one asked for; latency for one sequence, unless a number was given; one
  * sequence with a draft. */
-static int simulate(const struct fit *f, const struct plan *p, const bool *ok, struct err *e)
+static int simulate(struct fit *f, const struct plan *p, const bool *ok, struct err *e)
 {
     struct scene s[SCENES];
     struct str report = STR_INIT;
@@ -477,10 +503,14 @@ static int simulate(const struct fit *f, const struct plan *p, const bool *ok, s
                                       .kv_fmt = f->opt.kv_fmt,
                                       .n_warm = 2,
                                       .n_step = 2}};
+        add_cards(f, &s[n].run);
+        s[n].predict = predict_again;
+        s[n].user = f;
         /* the simulation takes no time for either */
         s[n].run.rates.step_s = s[n].run.rates.launch_s = 0;
-        snprintf(s[n].machine, sizeof s[n].machine, "%s, %.1f GiB, link %.3g GB/s, CPU %.3g GB/s",
-                 f->gpu, (double)f->opt.vram_bytes / 1073741824, f->rates.link * 1e-9,
+        snprintf(s[n].machine, sizeof s[n].machine,
+                 "%.40s, %.1f GiB, link %.3g GB/s, CPU %.3g GB/s", f->gpu,
+                 (double)f->opt.vram_bytes / 1073741824, f->rates.link * 1e-9,
                  f->rates.host * 1e-9);
         if (k == 2)
             TRY(scene_with_draft(f, &s[n], e));
@@ -518,7 +548,7 @@ static int fit(struct fit *f, struct err *e)
     bool ok[2] = {false, false};
     struct err why[2] = {{0}, {0}};
     TRY(read_model(f, e));
-    TRY(read_machine(f, e));
+    TRY(fit_machine_read(f, e));
     TRY(check_draft(f, e));
     if (!f->accepted)
         f->accepted = ACCEPTED;
@@ -548,7 +578,7 @@ static int run(int argc, char **argv)
     static const struct cli_row own[] = {
         {.flag = "vram",
          .group = 2,
-         .doc = "Memory of the card that may be used; 0 is all but 1 GiB."},
+         .doc = "Memory of each card that may be used; 0 is all but 1 GiB."},
         {.flag = "ram", .group = 2, .doc = "Main memory that weights may use; 0 is 64 GiB."},
         {.flag = "threads", .group = 2, .doc = "Cores of the CPU that compute; 0 is 8."},
         {.flag = "isa", .group = 2, .doc = "Instruction set of the CPU; auto is avx2."},
@@ -563,17 +593,18 @@ static int run(int argc, char **argv)
         {.flag = "placement", .group = 3},
         {.flag = "cpu-layers", .group = 3}};
     struct cli_rows rows;
-    struct fit f = {.mix = MIX_Q4_K_M, .rows = &rows, .path = STR_INIT, .draft_path = STR_INIT};
+    struct fit f = {.mix = MIX_Q4_K_M, .knobs = &rows, .path = STR_INIT, .draft_path = STR_INIT};
     const struct argp_child children[] = {{&rows.argp, 0, NULL, 3}, {0}};
-    const struct argp argp = {options,
-                              parse,
-                              NULL,
-                              "Predicts the placement of a model on a card, and its speed. "
-                              "All figures are predictions from sizes and bandwidths; measure "
-                              "with mas bench.",
-                              children,
-                              NULL,
-                              NULL};
+    const struct argp argp = {
+        options,
+        parse,
+        NULL,
+        "Predicts the placement of a model on a card or several, and its speed. "
+        "All figures are predictions from sizes and bandwidths; measure "
+        "with mas bench.",
+        children,
+        NULL,
+        NULL};
     struct err e = {0};
     cli_rows_some(&rows, &engine_option_set, own, sizeof own / sizeof own[0], &f.opt);
     int done = cli_parse(&argp, argc, argv, &f);
@@ -590,6 +621,7 @@ static int run(int argc, char **argv)
 
 const struct cmd cmd_fit = {"fit", "predict where a model lies on a card, and how fast it is",
                             "mas fit --shape llama3-70b --gpu rtx4090\n"
+                            "mas fit --shape llama3-70b --gpu rtx4090,rtx4090\n"
                             "mas fit --shape llama3-70b --gpu rtx4090 --simulate steps.svg\n"
                             "mas fit -m model.gguf --gpu rtx3090 --vram 22GiB --ram 32GiB --json",
                             run};

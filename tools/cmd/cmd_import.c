@@ -53,12 +53,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         o->fresh = true;
         return 0;
     case ARGP_KEY_ARG:
-        if (o->file) {
-            argp_error(st, "more than one file: '%s' and '%s'", o->file, arg);
-            return EINVAL;
-        }
-        o->file = arg;
-        return 0;
+        return cli_one(st, "file", arg, &o->file);
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -131,6 +126,7 @@ static int import(const struct options *o, struct err *e)
     TRY_DONE(medqa_read_as(path.s, o->own.data_format, &m, e));
     TRY_DONE(import_read(o->file, o->filter, &m, &im, e));
     say(&im, &m, o->file);
+    TRY_DONE(runfolder_doubts(&m, m.n_records, path.s, e));
     rc = write_run(o, path.s, &im, &m, e);
 done:
     import_free(&im);

@@ -26,7 +26,7 @@ struct profile {
     struct speed_test test[MOST_TESTS];
     struct profile_test result[MOST_TESTS];
     int n_test;
-    char command[1024], program[64], date[32], model[128], device[128];
+    char command[1024], program[64], date[32], model[128], device[8 * 140];
     struct profile_facts facts;
     struct outfile *trace_file, *html_file;
 };

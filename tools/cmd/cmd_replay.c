@@ -28,7 +28,8 @@ static const struct argp_option rows[] = {
      2},
     {"model", 'm', "FILE", 0, "same as --set model=FILE; default: the model that the run names", 2},
     {"set", OPT_SET, "KEY=VALUE", 0, "another setting than the run's, with --rerun", 2},
-    {"data", OPT_DATA, "FILE", 0, "the questions; default: the file that the run names", 2},
+    {"data", OPT_DATA, "FILE", 0,
+     "the questions; default: those of the bundle, or the file that the run names", 2},
     {0}};
 
 static error_t parse(int key, char *arg, struct argp_state *st)
@@ -61,12 +62,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         o->rerun.set[o->rerun.n_set++] = arg;
         return 0;
     case ARGP_KEY_ARG:
-        if (o->dir) {
-            argp_error(st, "more than one folder: '%s' and '%s'", o->dir, arg);
-            return EINVAL;
-        }
-        o->dir = arg;
-        return 0;
+        return cli_one(st, "folder", arg, &o->dir);
     default:
         return ARGP_ERR_UNKNOWN;
     }

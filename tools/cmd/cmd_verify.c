@@ -8,6 +8,7 @@
 #include "clinic.h"
 #include "cmd.h"
 #include "collect.h"
+#include "shard.h"
 #include "verify.h"
 
 struct options {
@@ -36,12 +37,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         o->data = arg;
         return 0;
     case ARGP_KEY_ARG:
-        if (o->path) {
-            argp_error(st, "more than one run: '%s' and '%s'", o->path, arg);
-            return EINVAL;
-        }
-        o->path = arg;
-        return 0;
+        return cli_one(st, "run", arg, &o->path);
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -98,6 +94,7 @@ static int verify(const struct options *o, struct err *e)
     struct stat st;
     if (!o->path)
         FAIL(e, ERR_USAGE, "no run; give its folder, or a bundle of mas export --bundle");
+    TRY(shard_refuse_unmerged(o->path, e));
     if (stat(o->path, &st) == 0 && S_ISDIR(st.st_mode))
         return check(o, o->path, e);
     return check_bundle(o, e);

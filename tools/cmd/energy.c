@@ -4,12 +4,45 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Opens one health object for each bus id. */
+static int energy_gpus(struct energy *n, const char *pci, struct err *e)
+{
+    for (bool first = true; first || *pci; first = false) {
+        char one[32];
+        const int len = (int)strcspn(pci, ",");
+        struct health **h = first ? &n->h : &n->more[n->n_more];
+        if (n->n_more == ENERGY_GPUS - 1)
+            FAIL(e, ERR_BUG, "energy: more than %d GPUs", ENERGY_GPUS);
+        snprintf(one, sizeof one, "%.*s", len, pci);
+        TRY(health_open(&(struct health_options){.pci = one}, h, e));
+        n->n_more += !first;
+        pci += len + (pci[len] == ',');
+    }
+    return 0;
+}
+
+/* Reads the first GPU and the processor, and adds the joules of the other GPUs. */
+static void energy_read(struct energy *n)
+{
+    struct health_now one;
+    health_read(n->h, &n->now);
+    for (int i = 0; i < n->n_more; i++) {
+        health_read(n->more[i], &one);
+        n->now.gpu_joules += one.gpu_joules;
+        n->now.joules += one.gpu_joules;
+    }
+}
+
 int energy_open(struct energy *n, const char *backend, const char *pci, struct err *e)
 {
     *n = (struct energy){.h = NULL};
     bool server = !strcmp(backend, "server"), simulated = !strncmp(backend, "sim", 3);
-    if (!server && !simulated)
-        return health_open(&(struct health_options){.pci = pci}, &n->h, e);
+    if (!server && !simulated) {
+        const int rc = energy_gpus(n, pci, e);
+        if (rc < 0)
+            energy_close(n);
+        return rc;
+    }
     struct health_now *v = &n->now;
     const char *why = server ? "not measured: the model runs on a server"
                              : "not measured: the device is simulated";
@@ -24,14 +57,17 @@ int energy_open(struct energy *n, const char *backend, const char *pci, struct e
 
 void energy_close(struct energy *n)
 {
+    for (int i = 0; i < n->n_more; i++)
+        health_close(n->more[i]);
     health_close(n->h);
+    n->n_more = 0;
     n->h = NULL;
 }
 
 double energy_joules(struct energy *n, const char **source)
 {
     if (n->h)
-        health_read(n->h, &n->now);
+        energy_read(n);
     *source = n->now.source;
     return n->now.joules;
 }
@@ -43,14 +79,14 @@ void energy_begin(struct energy *n)
     if (!n->h)
         return;
     health_begin(n->h);
-    health_read(n->h, &n->now);
+    energy_read(n);
 }
 
 void energy_end(struct energy *n, struct energy_span *out)
 {
     struct health_now begin = n->now;
     if (n->h)
-        health_read(n->h, &n->now);
+        energy_read(n);
     *out = (struct energy_span){.seconds = n->now.seconds - begin.seconds,
                                 .joules = n->now.joules - begin.joules,
                                 .gpu_joules = n->now.gpu_joules - begin.gpu_joules,

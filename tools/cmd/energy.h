@@ -7,13 +7,18 @@
 
 #include "health.h"
 
+enum { ENERGY_GPUS = 8 };
+
 struct energy {
     struct health *h; /* NULL: not opened, a simulated device, or a server */
+    /* (n_more) of the other GPUs: their joules are added, their gauges are not read */
+    struct health *more[ENERGY_GPUS - 1];
+    int n_more;
     struct health_now now;
 };
 
-/* backend, pci: of the device that computes. Of a simulated device and of a server nothing is
- * measured, and the text says so. ERR_NOMEM, ERR_IO. */
+/* backend, pci: of the device that computes; of several GPUs pci has a comma between two. Of a
+ * simulated device and of a server nothing is measured, and the text says so. ERR_NOMEM, ERR_IO. */
 int energy_open(struct energy *n, const char *backend, const char *pci, struct err *e);
 void energy_close(struct energy *n); /* accepts a zeroed one */
 

@@ -13,6 +13,13 @@ enum {
     FIT_ADVICE = 6
 };
 
+struct fit_card {
+    const char *name;
+    uint64_t vram_bytes;
+    double vram, link, device_ops; /* as in struct plan_rates */
+    double peer;                   /* bytes/s to another card; 0 = through main memory */
+};
+
 /* A question to mas fit: the command line, then the model and the machine that it names. */
 struct fit {
     const char *model, *shape, *gpu, *simulate, *draft;
@@ -22,17 +29,22 @@ struct fit {
     /* n_ctx = what a sequence holds on average; vram_bytes, ram_bytes, kv_fmt, placement, n_seq and
      * cpu_layers as for an engine */
     struct engine_options opt;
-    struct cli_rows *rows;
+    struct cli_rows *knobs;
     uint64_t kv_bytes; /* of the KV cache; 0 = the plan's choice */
-    double link, host;
+    double link, peer, host;
     bool json;
+    /* (n_card) in the order of --gpu; opt.vram_bytes and rates are those of the first */
+    struct fit_card card[PLAN_DEVICES];
+    int n_card;
+    struct cost_hop hop[PLAN_DEVICES * PLAN_DEVICES]; /* (n_card, n_card) */
+    struct plan_rows rows;
     /* made */
     struct str path, draft_path; /* of the files that the names mean */
     struct sketch of;
     int cores; /* of the CPU */
     /* host_row is that of the model; predictions of another type have its own */
     struct plan_rates rates;
-    struct sim *sim; /* the card */
+    struct sim *sim; /* the first card */
     struct ops *ops; /* of it, asked for the room that its kernels need */
 };
 
@@ -40,6 +52,9 @@ struct fit {
 int fit_n_host(const struct fit *f);
 /* Tokens/s of all sequences together; 0 without a prediction. */
 double fit_batch_rate(const struct plan *p);
+/* Predicts the steps of a plan that a simulated engine made: sequences of kv_len tokens, no fixed
+ * cost of a step or a kernel. */
+int fit_predict(const struct fit *f, struct plan *p, int kv_len, struct err *e);
 /* The best number of sequences for the mode, unless it was given. Errors of plan_make. */
 int fit_best_plan(const struct fit *f, enum plan_mode mode, struct plan *best, struct err *e);
 /* Hours of a MedQA evaluation: output at the batch's rate, prompts at the card's arithmetic. */

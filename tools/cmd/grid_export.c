@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "grid_table.h"
+#include "gridcell.h"
 #include "output.h"
 #include "report.h"
+#include "runlist.h"
 #include "trace.h"
 
 /* "cell,strategy,temperature,", or the values of a cell. A setting that is not read is empty. */
@@ -28,6 +30,7 @@ static int cell(const struct grid_export *o, const struct gridfile *f, size_t at
     struct str before = STR_INIT;
     char path[1100];
     snprintf(path, sizeof path, "%.960s/%s", o->dir, f->cell[at].name);
+    TRY(gridcell_check(o->dir, f, at, e));
     TRY(trace_read(path, &run, e));
     int rc = 0;
     if (!out) {
@@ -77,12 +80,49 @@ done:
     return rc;
 }
 
+/* Names the folders that hold another run than their cell: their cells have no figures. */
+static int check_cells(const struct grid_export *o, const struct gridfile *f, struct err *e)
+{
+    const size_t n = f->n - f->n_removed;
+    size_t others = 0;
+    struct err why = {.code = 0};
+    for (size_t i = 0; i < n; i++) {
+        const int rc = gridcell_check(o->dir, f, i, &why);
+        if (rc == ERR_NOMEM)
+            FAIL(e, rc, "%s", why.msg);
+        if (!rc || rc == ERR_NOINPUT)
+            continue;
+        others++;
+        fprintf(stderr, "cell %s: %s\n", f->cell[i].name, why.msg);
+    }
+    if (others)
+        FAIL(e, ERR_ITEMS, "%zu of %zu cells have no figures: their folders hold other runs",
+             others, n);
+    return 0;
+}
+
+/* Compares the cells with the one in that folder. */
+static int set_baseline(const struct grid_export *o, const struct gridfile *f, struct grid_table *t,
+                        struct err *e)
+{
+    char path[1100];
+    for (size_t i = 0; i < f->n - f->n_removed; i++) {
+        snprintf(path, sizeof path, "%.960s/%s", o->dir, f->cell[i].name);
+        if (runlist_same(path, o->baseline) || !strcmp(f->cell[i].name, o->baseline))
+            return grid_table_baseline(t, f->cell[i].name, e);
+    }
+    FAIL(e, ERR_USAGE, "--baseline %s: the experiment %s has no such cell; name one of its folders",
+         o->baseline, o->dir);
+}
+
 static int write_figures(const struct grid_export *o, const struct gridfile *f, struct err *e)
 {
     struct grid_table t = {.n = 0};
     struct str out = STR_INIT;
     int rc;
     TRY_DONE(grid_table_read(o->dir, f, o->price_kwh, &t, e));
+    if (o->baseline)
+        TRY_DONE(set_baseline(o, f, &t, e));
     if (o->summary) {
         TRY_DONE(grid_table_json(&t, &out, e));
         TRY_DONE(output_file(o->summary, &out, e));
@@ -99,13 +139,11 @@ done:
 int grid_export(const struct grid_export *o, struct err *e)
 {
     struct gridfile f = {.doc = NULL};
-    int rc, csv = 0;
+    int rc;
     TRY_DONE(gridfile_read(o->dir, &f, e));
     if (o->summary || !o->csv)
         TRY_DONE(write_figures(o, &f, e));
-    if (o->csv)
-        csv = write_csv(o, &f, e);
-    rc = csv;
+    rc = o->csv ? write_csv(o, &f, e) : check_cells(o, &f, e);
 done:
     gridfile_free(&f);
     return rc;

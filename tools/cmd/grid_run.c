@@ -6,6 +6,7 @@
 
 #include "folder.h"
 #include "grid_table.h"
+#include "gridcell.h"
 #include "gridfile.h"
 #include "meter.h"
 #include "output.h"
@@ -16,6 +17,10 @@
 struct model {       /* an llm that cells share, by grid_cell.model */
     char sha256[65]; /* of the finished cells; "" = none is finished */
     char why[400];   /* "" = it has not failed */
+    /* of a shard: the questions of these cells, and the mark in their identity */
+    struct medqa own;
+    struct str mark;
+    struct runfolder_asked asked;
 };
 
 struct pace {     /* the time of cells of one kind, in this process */
@@ -30,9 +35,11 @@ struct grid_state_of_run {
     struct str subset;
     struct runfolder_asked asked;
     struct folder folder;
-    struct gridfile past; /* of an earlier start; doc NULL = none */
-    struct model *model;  /* (g.n) */
-    struct pace *pace;    /* (g.n) by kind() */
+    struct shard_work work; /* lease NULL = the whole */
+    struct gridfile past;   /* of an earlier start; doc NULL = none */
+    struct model *model;    /* (n_model) */
+    size_t n_model;
+    struct pace *pace; /* (g.n) by kind() */
     const atomic_int *stop;
     struct llm *llm;
     int open; /* the model of llm; -1 = none */
@@ -61,11 +68,23 @@ static int choose(struct grid_state_of_run *s, struct err *e)
         fprintf(stderr, "%zu of %zu records chosen; the figures are about these\n", s->m.n_records,
                 all);
     }
-    s->asked = runfolder_count(&s->m, n);
+    s->asked = runfolder_count(&s->m, (size_t)n);
     return 0;
 }
 
 /* ---- the folder of the whole ----------------------------------------------------------------- */
+
+/* The questions of a cell: those of its model's share, or all. */
+static const struct medqa *cell_data(const struct grid_state_of_run *s, const struct grid_cell *c)
+{
+    return s->work.lease ? &s->model[c->model].own : &s->m;
+}
+
+static const struct runfolder_asked *cell_asked(const struct grid_state_of_run *s,
+                                                const struct grid_cell *c)
+{
+    return s->work.lease ? &s->model[c->model].asked : &s->asked;
+}
 
 static void cell_dir(const struct grid_state_of_run *s, const struct grid_cell *c,
                      char out[RUNFOLDER_PATH])
@@ -89,20 +108,24 @@ static int look_back(struct grid_state_of_run *s, struct grid_cell *c, struct er
     char dir[RUNFOLDER_PATH];
     struct err unread;
     bool adopted = false;
-    size_t failed = 0;
+    size_t failed = 0, was = 0;
+    const struct runfolder_asked *asked = cell_asked(s, c);
     int rc = 0;
-    c->total = s->asked.questions;
-    for (size_t i = 0; i < s->past.n && !adopted; i++)
+    c->total = asked->questions;
+    for (size_t i = 0; i < s->past.n && !adopted; i++) {
         adopted = !strcmp(s->past.cell[i].hash, c->hash);
+        was = i;
+    }
     cell_dir(s, c, dir);
-    if (!adopted || s->o->fresh || trace_read(dir, &run, &unread) < 0)
+    if (!adopted || s->o->fresh || gridcell_check(s->folder.dir, &s->past, was, &unread) < 0 ||
+        trace_read(dir, &run, &unread) < 0)
         return 0; /* it is opened, which names the fault */
     for (size_t i = 0; i < run.results.n; i++) {
         const struct result *r = &run.results.r[i];
-        const bool asked = (size_t)r->index < s->asked.records;
-        c->done += asked;
-        c->correct += asked && r->correct;
-        failed += asked && r->state == CONSULT_FAILED;
+        const bool wanted = (size_t)r->index < asked->records;
+        c->done += wanted;
+        c->correct += wanted && r->correct;
+        failed += wanted && r->state == CONSULT_FAILED;
     }
     TRY_DONE(jdoc_load(run.json.s, run.json.len, &doc, e));
     const char *sha256 =
@@ -113,10 +136,10 @@ static int look_back(struct grid_state_of_run *s, struct grid_cell *c, struct er
         snprintf(s->model[c->model].sha256, sizeof s->model[0].sha256, "%s", sha256);
     /* Any other folder is opened. An end before the last report is made good, and figures about
      * another number of records are computed again. */
-    if (c->done == c->total && run.asked == s->asked.records && is_sealed(dir) && status &&
+    if (c->done == c->total && run.asked == asked->records && is_sealed(dir) && status &&
         !strcmp(status, "complete")) {
         c->state = GRID_DONE;
-        s->n_items += failed + s->asked.rejected;
+        s->n_items += failed + asked->rejected;
     } else if (c->done) {
         c->state = GRID_PARTIAL;
     }
@@ -137,31 +160,126 @@ static int save(const struct grid_state_of_run *s, struct err *e)
     return gridfile_write(s->folder.dir, &s->g, &about, s->past.doc ? &s->past : NULL, e);
 }
 
+/* The grid.json of the whole, in which no cell has begun, and the model of each cell. */
+static int describe_whole(struct grid_state_of_run *s, struct str *grid, struct str *settings,
+                          struct err *e)
+{
+    const struct gridfile_about about = {.version = MAS_COMMIT,
+                                         .data_path = s->o->data,
+                                         .data_sha256 = s->m.sha256,
+                                         .subset = s->subset.s,
+                                         .asked = s->asked.records,
+                                         .shuffle = s->o->shuffle};
+    TRY(gridfile_text(&s->g, &about, NULL, grid, e));
+    str_addf(settings, "\"shuffle\": %s, \"cells\": {", s->o->shuffle ? "true" : "false");
+    for (size_t i = 0; i < s->g.n; i++) {
+        str_adds(settings, i ? ", " : "");
+        str_add_json(settings, s->g.cell[i].name, strlen(s->g.cell[i].name));
+        str_addf(settings, ": \"%s\"", s->g.cell[i].hash);
+    }
+    str_adds(settings, "}, \"models\": [");
+    for (size_t i = 0; i < s->g.n; i++)
+        str_addf(settings, "%s%d", i ? ", " : "", s->g.cell[i].model);
+    str_addc(settings, ']');
+    return str_ok(settings, "a study", e);
+}
+
+/* Leaves the cells whose model has a share. */
+static void keep_shared(struct grid_state_of_run *s, const struct shard_span *span)
+{
+    size_t n = 0, n_order = 0;
+    size_t *to = s->g.order; /* new numbers are never above the old ones */
+    for (size_t i = 0; i < s->g.n; i++) {
+        const struct grid_cell *c = &s->g.cell[s->g.order[i]];
+        if (span[c->model].lo < span[c->model].hi)
+            to[n_order++] = s->g.order[i];
+    }
+    for (size_t i = 0; i < s->g.n; i++) {
+        if (span[s->g.cell[i].model].lo == span[s->g.cell[i].model].hi) {
+            config_free(&s->g.cell[i].config);
+            continue;
+        }
+        for (size_t k = 0; k < n_order; k++)
+            to[k] = to[k] == i ? n : to[k];
+        if (n != i)
+            s->g.cell[n] = s->g.cell[i];
+        n++;
+    }
+    s->g.left_out += s->g.n - n;
+    s->g.n = n;
+}
+
+/* The folder, the lease and the questions of a shard. */
+static int begin_shard(struct grid_state_of_run *s, struct err *e)
+{
+    struct str grid = STR_INIT, settings = STR_INIT;
+    size_t *cells = mem_zalloc(s->g.n, sizeof *cells), n = 0;
+    struct shard_span *span = mem_zalloc(s->g.n, sizeof *span);
+    int rc = cells && span ? 0 : NOMEM(e, s->g.n * sizeof *span, "shares");
+    TRY_DONE(rc);
+    TRY_DONE(describe_whole(s, &grid, &settings, e));
+    const struct shard_study study = {.data = &s->m,
+                                      .asked = s->asked.records,
+                                      .subset = s->subset.s,
+                                      .settings = settings.s,
+                                      .grid = grid.s};
+    TRY_DONE(shard_work_open(&s->o->shard, s->o->clinic, s->o->out, &study, s->stop, &s->work, e));
+    for (size_t i = 0; i < s->g.n; i++) {
+        const size_t model = (size_t)s->g.cell[i].model;
+        cells[model]++;
+        n = model + 1 > n ? model + 1 : n;
+    }
+    for (size_t i = 0; i < n; i++) {
+        struct model *m = &s->model[i];
+        m->mark = (struct str)STR_INIT;
+        span[i] = shard_share(s->work.shard, cells, n, i, s->work.order.units);
+        TRY_DONE(shard_take(&s->m, &s->work.order, span[i], &m->own, e));
+        shard_describe(s->work.shard, s->asked.records, &m->own, &m->mark);
+        TRY_DONE(str_ok(&m->mark, "a shard", e));
+        m->asked = runfolder_count(&m->own, 0);
+        if (m->own.n_records)
+            fprintf(stderr, "shard %d of %d: %zu of %zu records, %zu cells of model %zu of %zu\n",
+                    s->work.shard.i, s->work.shard.n, m->own.n_records, s->asked.records, cells[i],
+                    i + 1, n);
+    }
+    keep_shared(s, span);
+done:
+    mem_free(cells);
+    mem_free(span);
+    str_free(&grid);
+    str_free(&settings);
+    return rc;
+}
+
 static int begin(struct grid_state_of_run *s, struct err *e)
 {
     char dir[RUNFOLDER_PATH];
     struct str notes = STR_INIT;
     int rc;
-    if (!s->o->out)
+    s->model = mem_zalloc(s->g.n, sizeof *s->model);
+    s->pace = mem_zalloc(s->g.n, sizeof *s->pace);
+    if (!s->model || !s->pace)
+        return NOMEM(e, s->g.n * sizeof *s->model, "models");
+    s->n_model = s->g.n;
+    TRY(grid_identify(&s->g, s->o->shuffle, s->m.sha256, s->subset.s, e));
+    if (s->o->shard.shard.n)
+        TRY(begin_shard(s, e));
+    else if (!s->o->out)
         TRY(runfolder_make(s->o->base, s->g.options.name, dir, e));
-    TRY(folder_make(&s->folder, s->o->out ? s->o->out : dir, e));
+    TRY(folder_make(&s->folder, s->work.lease ? s->work.dir : s->o->out ? s->o->out : dir, e));
     if (strlen(s->folder.dir) > 880)
         FAIL(e, ERR_USAGE, "the folder's name is too long: %zu bytes, at most 880",
              strlen(s->folder.dir));
     if (folder_has(&s->folder, "run.json"))
         FAIL(e, ERR_USAGE, "%s is the folder of a run; an experiment needs a folder of its own",
              s->folder.dir);
-    TRY(folder_lock(&s->folder, e));
-    TRY(grid_identify(&s->g, s->o->shuffle, s->m.sha256, s->subset.s, e));
+    if (!s->work.lease)
+        TRY(folder_lock(&s->folder, e));
     if (gridfile_is(s->folder.dir)) {
         TRY_DONE(gridfile_read(s->folder.dir, &s->past, e));
         TRY_DONE(gridfile_adopt(&s->g, &s->past, &notes, e));
         fputs(notes.s, stderr);
     }
-    s->model = mem_zalloc(s->g.n, sizeof *s->model);
-    s->pace = mem_zalloc(s->g.n, sizeof *s->pace);
-    if (!s->model || !s->pace)
-        TRY_DONE(NOMEM(e, s->g.n * sizeof *s->model, "models"));
     for (size_t i = 0; i < s->g.n; i++)
         TRY_DONE(look_back(s, &s->g.cell[i], e));
     TRY_DONE(save(s, e));
@@ -170,18 +288,47 @@ done:
     return rc;
 }
 
+/* Provider and model of a cell, without the settings that it is opened with. */
+static void model_name(const struct config *c, struct str *out)
+{
+    static const char *const keys[] = {"provider", "model", "remote.base_url"};
+    str_clear(out);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        config_value(c, keys[i], out);
+        str_addc(out, '\n');
+    }
+}
+
+/* Is the model of cell i not that of an earlier cell? */
+static bool new_model(const struct grid *g, size_t i)
+{
+    struct str own = STR_INIT, other = STR_INIT;
+    bool found = false;
+    model_name(&g->cell[i].config, &own);
+    for (size_t k = 0; k < i && !found; k++) {
+        model_name(&g->cell[k].config, &other);
+        found = !own.failed && !other.failed && !strcmp(own.s, other.s);
+    }
+    str_free(&own);
+    str_free(&other);
+    return !found;
+}
+
 static void say_plan(const struct grid_state_of_run *s)
 {
     const struct grid *g = &s->g;
     const size_t merged = g->points - g->left_out - g->n;
-    size_t finished = 0, models = 0;
+    size_t finished = 0, opened = 0, models = 0;
     for (size_t i = 0; i < g->n; i++) {
         finished += g->cell[i].state == GRID_DONE;
-        models = (size_t)g->cell[i].model + 1 > models ? (size_t)g->cell[i].model + 1 : models;
+        opened = (size_t)g->cell[i].model + 1 > opened ? (size_t)g->cell[i].model + 1 : opened;
+        models += new_model(g, i);
     }
-    fprintf(stderr, "experiment %s: %zu cells, %zu questions each, %zu model%s; results in %s\n",
-            g->options.name, g->n, s->asked.questions, models, models == 1 ? "" : "s",
-            s->folder.dir);
+    fprintf(stderr, "experiment %s: %zu cells, %zu questions each, %zu model%s", g->options.name,
+            g->n, s->asked.questions, models, models == 1 ? "" : "s");
+    if (opened > models)
+        fprintf(stderr, ", opened with %zu settings", opened);
+    fprintf(stderr, "; results in %s\n", s->folder.dir);
     if (g->left_out)
         fprintf(stderr, "  %zu of %zu points are left out by rules\n", g->left_out, g->points);
     if (merged)
@@ -222,17 +369,24 @@ static void look_ahead(struct grid_state_of_run *s, size_t at)
     s->whole.seconds = s->pace[own].seconds;
     s->whole.later = 0;
     s->whole.ahead = 0;
-    s->whole.unknown = false;
+    s->whole.unknown = 0;
+    s->whole.other_fresh = 0;
+    s->whole.other_seconds = 0;
+    for (size_t i = 0; i < s->g.n; i++) /* the paces stand at the first cell of each kind */
+        if (i != own) {
+            s->whole.other_fresh += s->pace[i].fresh;
+            s->whole.other_seconds += s->pace[i].seconds;
+        }
     for (size_t i = at + 1; i < s->g.n; i++) {
         const struct grid_cell *c = &s->g.cell[s->g.order[i]];
         const struct pace *p = &s->pace[kind(s, c)];
-        const size_t left = c->state == GRID_DONE ? 0 : s->asked.questions - c->done;
+        const size_t left = c->state == GRID_DONE ? 0 : cell_asked(s, c)->questions - c->done;
         if (p == &s->pace[own])
             s->whole.later += left;
         else if (p->fresh)
             s->whole.ahead += (double)left * p->seconds / (double)p->fresh;
-        else if (left)
-            s->whole.unknown = true;
+        else
+            s->whole.unknown += left;
     }
 }
 
@@ -287,7 +441,8 @@ static int open_model(struct grid_state_of_run *s, const struct grid_cell *c, st
                  m->sha256, sha256);
         FAIL(e, ERR_CONFIG, "%s", m->why);
     }
-    if (toy_says_all(llm_info(s->llm)->name, s->m.question, s->asked.questions, noise))
+    if (toy_says_all(llm_info(s->llm)->name, cell_data(s, c)->question, cell_asked(s, c)->questions,
+                     noise))
         fprintf(stderr, "noise: %s\n", noise);
     return 0;
 }
@@ -304,20 +459,22 @@ static int ask(struct grid_state_of_run *s, struct grid_cell *c, struct clinic *
     char path[RUNFOLDER_PATH], dir[RUNFOLDER_PATH];
     struct trace *t = NULL;
     struct run_progress p = {.done = 0};
+    const struct runfolder_asked *asked = cell_asked(s, c);
     struct err ignored;
     int rc;
     cell_dir(s, c, path);
     struct clinic_trace ct = {.dir = path,
                               .data_path = s->o->data,
-                              .data = &s->m,
-                              .asked = s->asked.records,
+                              .data = cell_data(s, c),
+                              .asked = asked->records,
+                              .lease = s->work.lease,
                               .fresh = s->o->fresh,
                               .repair = s->o->repair};
     TRY_DONE(clinic_trace(k, &ct, dir, &t, e));
     s->energy = &k->energy;
     struct run_options ro = {.env = &k->env,
-                             .question = s->m.question,
-                             .n = s->asked.questions,
+                             .question = cell_data(s, c)->question,
+                             .n = asked->questions,
                              .trace = t,
                              .concurrency = s->o->concurrency,
                              .stop = s->stop,
@@ -342,11 +499,11 @@ static int ask(struct grid_state_of_run *s, struct grid_cell *c, struct clinic *
     }
     TRY_DONE(trace_seal(t, e));
     TRY_DONE(report(t, dir, NULL, e));
-    s->n_items += p.failed + s->asked.rejected;
+    s->n_items += p.failed + asked->rejected;
     c->state = GRID_DONE;
     if (!s->o->clinic->quiet)
         fprintf(stderr, "cell %zu/%zu %s: %zu of %zu right, %.1f s\n", s->whole.at, s->whole.n,
-                c->name, c->correct, s->asked.records, p.seconds);
+                c->name, c->correct, asked->records, p.seconds);
 done:
     trace_close(t);
     return rc;
@@ -360,6 +517,8 @@ static int run_cell(struct grid_state_of_run *s, struct grid_cell *c, struct err
     TRY(open_model(s, c, e));
     TRY(clinic_open_on(&c->config, s->llm, s->o->shuffle, &k, e));
     k.env.subset = s->subset.len ? s->subset.s : NULL;
+    if (s->work.lease)
+        k.env.shard = s->model[c->model].mark.s;
     rc = ask(s, c, &k, e);
     clinic_close(&k);
     return rc;
@@ -383,7 +542,8 @@ static int run_cells(struct grid_state_of_run *s, struct err *e)
     for (size_t i = 0; i < s->g.n; i++)
         s->whole.done += s->g.cell[i].state == GRID_DONE ? s->g.cell[i].done : 0;
     s->whole.n = s->g.n;
-    s->whole.total = s->g.n * s->asked.questions;
+    for (size_t i = 0; i < s->g.n; i++)
+        s->whole.total += cell_asked(s, &s->g.cell[i])->questions;
     for (size_t i = 0; i < s->g.n; i++) {
         struct grid_cell *c = &s->g.cell[s->g.order[i]];
         struct err why = {.code = 0};
@@ -399,6 +559,8 @@ static int run_cells(struct grid_state_of_run *s, struct err *e)
             (void)save(s, &unsaved);
             FAIL(e, rc, "%s", why.msg);
         }
+        if (s->work.lease) /* a lost lease is no fault of the cell: nothing more is written */
+            TRY(lease_check(s->work.lease, e));
         if (rc < 0)
             fail_cell(s, c, &why);
         s->whole.done += c->done;
@@ -407,19 +569,22 @@ static int run_cells(struct grid_state_of_run *s, struct err *e)
     return 0;
 }
 
-static int show_table(const struct grid_state_of_run *s, struct err *e)
+int grid_run_table(const char *dir, bool quiet, struct err *e)
 {
+    struct folder folder = {.lock = -1};
     struct gridfile file = {.doc = NULL};
     struct grid_table table = {.n = 0};
     struct str text = STR_INIT;
     int rc;
-    TRY_DONE(gridfile_read(s->folder.dir, &file, e));
-    TRY_DONE(grid_table_read(s->folder.dir, &file, (double)NAN, &table, e));
+    TRY_DONE(gridfile_read(dir, &file, e));
+    TRY_DONE(grid_table_read(dir, &file, (double)NAN, &table, e));
     grid_table_text(&table, &text);
-    TRY_DONE(output_file("-", &text, e));
+    if (!quiet)
+        TRY_DONE(output_file("-", &text, e));
     str_clear(&text);
     TRY_DONE(grid_table_json(&table, &text, e));
-    TRY_DONE(folder_save(&s->folder, "summary.json", text.s, text.len, e));
+    TRY_DONE(folder_make(&folder, dir, e));
+    TRY_DONE(folder_save(&folder, "summary.json", text.s, text.len, e));
 done:
     str_free(&text);
     grid_table_free(&table);
@@ -430,7 +595,9 @@ done:
 static int finish(struct grid_state_of_run *s, int rc, struct err *e)
 {
     struct err why = {.code = 0};
-    const int shown = show_table(s, rc < 0 ? &why : e);
+    if (rc < 0 && rc != ERR_CANCEL && s->work.lease) /* it may be another's now */
+        return rc;
+    const int shown = s->g.n ? grid_run_table(s->folder.dir, false, rc < 0 ? &why : e) : 0;
     if (rc == ERR_CANCEL) {
         size_t done = 0;
         for (size_t i = 0; i < s->g.n; i++)
@@ -459,7 +626,10 @@ int grid_run(const struct grid_request *r, struct err *e)
     TRY_DONE(choose(&s, e));
     s.stop = clinic_signals();
     TRY_DONE(begin(&s, e));
+    if (!s.g.n) /* more shards than records */
+        goto done;
     say_plan(&s);
+    TRY_DONE(runfolder_doubts(&s.m, s.asked.records, s.o->data, e));
     meter_open(&s.meter, r->clinic->quiet);
     s.meter.whole = &s.whole;
     rc = run_cells(&s, e);
@@ -467,7 +637,12 @@ int grid_run(const struct grid_request *r, struct err *e)
     rc = finish(&s, rc, e);
 done:
     folder_close(&s.folder);
+    shard_work_close(&s.work);
     gridfile_free(&s.past);
+    for (size_t i = 0; i < s.n_model; i++) {
+        medqa_free(&s.model[i].own);
+        str_free(&s.model[i].mark);
+    }
     mem_free(s.model);
     mem_free(s.pace);
     grid_close(&s.g);

@@ -5,6 +5,7 @@
 
 #include "clinic.h"
 #include "grid.h"
+#include "shard_work.h"
 
 struct grid_request {
     const struct clinic_options *clinic;
@@ -13,9 +14,12 @@ struct grid_request {
     const char *out;           /* NULL = a new folder in logging.traces_dir */
     int n, concurrency;        /* 0 = the experiment's number of records; as in run_options */
     bool shuffle, fresh, repair;
+    struct shard_ask shard;
 };
 /* ERR_ITEMS: some cells failed, or have failed questions; the others are done. ERR_CANCEL: stopped;
  * the same call goes on. Other errors: nothing was run. */
 int grid_run(const struct grid_request *r, struct err *e);
+/* Writes summary.json of the experiment in dir. Prints its table unless quiet. */
+int grid_run_table(const char *dir, bool quiet, struct err *e);
 
 #endif

@@ -89,12 +89,13 @@ void meter_whole_line(const struct meter_whole *w, const struct run_progress *p,
 {
     const struct stats_rate a = stats_wilson(p->correct, p->done);
     const size_t fresh = w->fresh + p->fresh;
-    const double left = (double)(p->total - p->done + w->later);
+    const double own = w->seconds + p->seconds, left = (double)(p->total - p->done + w->later);
     char when[32] = "ETA --:--", head[96], tail[160];
     int n = 0;
     if (fresh && w->done + p->done < w->total)
-        eta_of((w->seconds + p->seconds) / (double)fresh * left + w->ahead, w->unknown ? ">" : "",
-               when);
+        eta_of(own / (double)fresh * left + w->ahead +
+                   (own + w->other_seconds) / (double)(fresh + w->other_fresh) * (double)w->unknown,
+               w->unknown ? "~" : "", when);
     snprintf(head, sizeof head, "%zu/%zu  %s  cell %zu/%zu ", w->done + p->done, w->total, when,
              w->at, w->n);
     n = snprintf(tail, sizeof tail, "  %zu/%zu", p->done, p->total);

@@ -16,7 +16,10 @@ struct meter_whole {
     double seconds; /* spent on them */
     size_t later;   /* cases of later runs of the present kind */
     double ahead;   /* seconds of later runs of other kinds, from earlier ones of their kinds */
-    bool unknown;   /* some of the later runs are of a new kind, which `ahead` lacks */
+    size_t unknown; /* cases of later runs of kinds that have not been run; `ahead` lacks them */
+    /* cases that this process has finished in runs of other kinds, and seconds spent on them */
+    size_t other_fresh;
+    double other_seconds;
 };
 
 struct meter {
@@ -34,8 +37,8 @@ void meter_show(struct meter *m, const struct run_progress *p, const struct heal
 void meter_line(const struct run_progress *p, const struct health_now *h, int width,
                 struct str *out);
 /* The line of several runs: done and total of all, the present run with its accuracy, and the time
- * left for all. "ETA >2:00" leaves out runs whose time is unknown. The name is cut to fit in
- * `width` columns. */
+ * left for all. "ETA ~2:00" counts the cases of a new kind with the mean time of all cases so far.
+ * The name is cut to fit in `width` columns. */
 void meter_whole_line(const struct meter_whole *w, const struct run_progress *p, int width,
                       struct str *out);
 void meter_close(struct meter *m); /* ends the bar's line */

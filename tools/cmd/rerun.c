@@ -10,8 +10,12 @@
 #include "jdoc.h"
 #include "mem.h"
 #include "recorded.h"
+#include "review.h"
 #include "sources.h"
 #include "trace_diff.h"
+#include "vary.h"
+
+#define RERUN_OWN 4 /* settings that are added: backend, model, prompts, catalogue */
 
 struct rerun {
     const struct rerun_options *o;
@@ -22,8 +26,8 @@ struct rerun {
     struct clinic clinic;
     struct medqa data;
     const struct medqa_question *q;
-    char *subset;         /* of the run's identity */
-    struct budget budget; /* of the case alone */
+    char *subset, *variants; /* of the run's identity */
+    struct budget budget;    /* of the case alone */
     struct budget_row given;
     char dir[256];    /* of the second run, removed at the end; "" = none */
     int same, differ; /* calls */
@@ -35,7 +39,22 @@ struct rerun {
 
 /* ---- the settings of the run ----------------------------------------------------------------- */
 
-/* The settings that decide results, the backend, then those of the command line. */
+/* An unpacked bundle has its own prompts and catalogue. */
+static int rerun_review(struct rerun *x, const char *key, const char *name,
+                        struct clinic_options *to, struct err *e)
+{
+    char path[REVIEW_PATH];
+    if (!review_file(x->o->dir, name, path))
+        return 0;
+    char *set = arena_printf(&x->words, "%s=%s", key, path);
+    if (!set)
+        return NOMEM(e, strlen(path), "a setting");
+    to->set[to->n_set++] = set;
+    return 0;
+}
+
+/* The settings that decide results, the backend, those of a bundle; then those of the command
+ * line. */
 static int rerun_settings(struct rerun *x, struct clinic_options *to, struct err *e)
 {
     const struct recorded *r = &x->recorded;
@@ -44,9 +63,9 @@ static int rerun_settings(struct rerun *x, struct clinic_options *to, struct err
              "the answers of this run were imported: there is nothing to compute "
              "again");
     const char *provider = recorded_text(r, "provider"), *backend = recorded_text(r, "backend");
-    if (r->n_set + x->o->n_set + 2 > CLINIC_SETS)
+    if (r->n_set + x->o->n_set + RERUN_OWN > CLINIC_SETS)
         FAIL(e, ERR_DATA, "run.json has %d settings, the limit is %d", r->n_set,
-             CLINIC_SETS - x->o->n_set - 2);
+             CLINIC_SETS - x->o->n_set - RERUN_OWN);
     for (int i = 0; i < r->n_set; i++)
         to->set[to->n_set++] = r->set[i];
     if (*backend && !strcmp(provider, "local")) {
@@ -55,6 +74,8 @@ static int rerun_settings(struct rerun *x, struct clinic_options *to, struct err
             return NOMEM(e, strlen(backend), "a setting");
         to->set[to->n_set++] = kind;
     }
+    TRY(rerun_review(x, "prompts_dir", REVIEW_PROMPTS, to, e));
+    TRY(rerun_review(x, "specialties", REVIEW_SPECIALTIES, to, e));
     for (int i = 0; i < x->o->n_set; i++)
         to->set[to->n_set++] = x->o->set[i];
     if (x->o->model) { /* after the run's own */
@@ -72,8 +93,11 @@ static int rerun_question(struct rerun *x, struct err *e)
 {
     const char *id = x->r->results.r[x->c->result].id;
     const char *path = json_string_value(json_object_get(x->recorded.about, "data"));
+    char packed[REVIEW_PATH];
     struct str file = STR_INIT;
     int rc;
+    if (!x->o->data && review_file(x->o->dir, REVIEW_QUESTIONS, packed))
+        path = packed;
     if (!x->o->data && (!path || !strcmp(path, "-")))
         FAIL(e, ERR_NOINPUT,
              "the run had its case from the command line; give a file of questions "
@@ -85,6 +109,7 @@ static int rerun_question(struct rerun *x, struct err *e)
     if (rc < 0 && !x->o->data)
         err_wrap(e, rc, "the questions of the run (give them with --data FILE)");
     TRY_DONE(rc);
+    TRY_DONE(vary_recorded(x->o->dir, x->recorded.identity, &x->data, e));
     for (size_t i = 0; i < x->data.n && !x->q; i++)
         if (!strcmp(x->data.question[i].id, id))
             x->q = &x->data.question[i];
@@ -107,10 +132,13 @@ static int rerun_choice(struct rerun *x, struct err *e)
     json_t *doc = NULL;
     json_int_t tokens;
     int rc = 0;
+    const json_t *variants = json_object_get(x->recorded.identity, "variants");
     x->subset = subset ? json_dumps(subset, 0) : NULL;
-    if (subset && !x->subset)
+    x->variants = variants ? json_dumps(variants, 0) : NULL;
+    if ((subset && !x->subset) || (variants && !x->variants))
         return NOMEM(e, 1, "a choice of records");
     x->clinic.env.subset = x->subset;
+    x->clinic.env.variants = x->variants;
     if (!*match)
         return 0;
     if (!replay_line(x->r, x->c, &at, &line, &n))
@@ -220,12 +248,13 @@ static void rerun_finished(const struct consult *c, const struct result *now, vo
 /* Says which hashes and settings differ: *n of them. */
 static int rerun_identity(struct rerun *x, int *n, struct err *e)
 {
-    struct str now = STR_INIT, diff = STR_INIT;
+    struct str now = STR_INIT, diff = STR_INIT, defaults = STR_INIT;
     const char *version = json_string_value(json_object_get(x->recorded.about, "version"));
     int rc;
     identity_json(&x->clinic.env, x->data.sha256, &now);
     TRY_DONE(str_ok(&now, "an identity", e));
-    TRY_DONE(trace_differences(x->recorded.identity, now.s, n, &diff, e));
+    TRY_DONE(config_json_defaults(x->clinic.env.config, &defaults, e));
+    TRY_DONE(trace_differences(x->recorded.identity, now.s, defaults.s, n, &diff, e));
     if (*n)
         printf("differs: %s\n", diff.s);
     else
@@ -237,6 +266,7 @@ static int rerun_identity(struct rerun *x, int *n, struct err *e)
 done:
     str_free(&now);
     str_free(&diff);
+    str_free(&defaults);
     return rc;
 }
 
@@ -322,6 +352,7 @@ done:
     clinic_close(&x.clinic);
     medqa_free(&x.data);
     free(x.subset); /* jansson's */
+    free(x.variants);
     arena_free(&x.words);
     recorded_close(&x.recorded);
     return rc;

@@ -6,12 +6,14 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "doubts.h"
 #include "folder.h"
 #include "identity.h"
 #include "jscan.h"
 #include "output.h"
 #include "report.h"
 #include "tool_options.h"
+#include "vary.h"
 #include "zio.h"
 
 int runfolder_make(const struct config *c, const char *name, char out[RUNFOLDER_PATH],
@@ -42,30 +44,53 @@ int runfolder_make(const struct config *c, const char *name, char out[RUNFOLDER_
 
 int runfolder_trace(const struct runfolder *o, struct trace **out, struct err *e)
 {
-    struct str identity = STR_INIT, about = STR_INIT;
+    struct str identity = STR_INIT, about = STR_INIT, defaults = STR_INIT;
+    struct folder folder = {.lock = -1};
+    struct trace *t = NULL;
     int rc;
     identity_json(o->env, o->data->sha256, &identity);
     identity_about(o->env, MAS_COMMIT, o->data_path, o->energy, &about);
     TRY_DONE(str_ok(&identity, "the run's identity", e));
     TRY_DONE(str_ok(&about, "the run's settings", e));
+    TRY_DONE(config_json_defaults(o->env->config, &defaults, e));
     struct trace_options to = {.dir = o->dir,
                                .identity = identity.s,
                                .about = about.s,
+                               .defaults = defaults.s,
                                .data = o->data,
                                .asked = o->asked,
                                .fresh = o->fresh,
-                               .repair = o->repair};
-    TRY_DONE(trace_open(&to, out, e));
+                               .repair = o->repair,
+                               .lease = o->lease};
+    TRY_DONE(trace_open(&to, &t, e));
+    if (o->paraphrases) {
+        snprintf(folder.dir, sizeof folder.dir, "%s",
+                 o->dir); /* trace_open has checked its length */
+        TRY_DONE(folder_save(&folder, VARY_FILE, o->paraphrases->s, o->paraphrases->len, e));
+    }
+    *out = t;
+    t = NULL;
 done:
+    trace_close(t);
     str_free(&identity);
     str_free(&about);
+    str_free(&defaults);
     return rc;
 }
 
-struct runfolder_asked runfolder_count(const struct medqa *m, int n)
+int runfolder_doubts(const struct medqa *m, size_t n_records, const char *name, struct err *e)
 {
-    struct runfolder_asked a = {.records =
-                                    n && (size_t)n < m->n_records ? (size_t)n : m->n_records};
+    struct str lines = STR_INIT;
+    int rc = doubts_say(m, n_records, name, RUNFOLDER_NAMED, &lines, e);
+    if (!rc && lines.len)
+        fputs(lines.s, stderr);
+    str_free(&lines);
+    return rc;
+}
+
+struct runfolder_asked runfolder_count(const struct medqa *m, size_t n)
+{
+    struct runfolder_asked a = {.records = n && n < m->n_records ? n : m->n_records};
     for (size_t i = 0; i < a.records; i++) {
         a.duplicates += m->record[i].kind == MEDQA_DUPLICATE;
         a.rejected += m->record[i].kind == MEDQA_REJECTED;

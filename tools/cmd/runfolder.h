@@ -18,18 +18,24 @@ struct runfolder {
     const char *dir;
     const char *data_path;
     const struct medqa *data;
-    size_t asked;       /* its first records; 0 = all */
-    const char *energy; /* how joules are measured, or why they are not */
-    bool fresh, repair; /* as in trace_options */
+    size_t asked;                  /* its first records; 0 = all */
+    const char *energy;            /* how joules are measured, or why they are not */
+    const struct str *paraphrases; /* text to keep as VARY_FILE; NULL = none */
+    bool fresh, repair;            /* as in trace_options */
+    struct lease *lease;           /* likewise */
 };
 /* Opens the trace. Errors as trace_open. */
 int runfolder_trace(const struct runfolder *o, struct trace **out, struct err *e);
+
+#define RUNFOLDER_NAMED 20 /* records that are named on the terminal, of each kind */
+/* Prints the doubts about the keys of the first n_records records (doubts.h). ERR_NOMEM. */
+int runfolder_doubts(const struct medqa *m, size_t n_records, const char *name, struct err *e);
 
 struct runfolder_asked { /* the first records of a file, as many as are wanted */
     size_t records, questions, duplicates, rejected;
 };
 /* n 0 = all. */
-struct runfolder_asked runfolder_count(const struct medqa *m, int n);
+struct runfolder_asked runfolder_count(const struct medqa *m, size_t n);
 
 /* Writes figures into run.json, and summary.json and results.csv into the folder. title: prints the
  * table to standard output, too; NULL = no table. engine: figures of the work of this process, a

@@ -21,12 +21,20 @@ struct run { /* shared with the engine's thread until every request is done */
     int64_t measured; /* of them until end */
     int step;         /* of those that all of them take part in */
     double begin, end;
-    double busy[SIM_ENGINES];
+    double busy[SIM_CARDS][SIM_ENGINES];
     int kv_len;
     pthread_mutex_t lock;
     pthread_cond_t news;
     int n_done;
 };
+
+/* Adds the sim's busy times so far, times sign, to those of the run. */
+static void run_busy(struct run *run, int sign)
+{
+    for (int c = 0; c < sim_cards(run->sim); c++)
+        for (int i = 0; i < SIM_ENGINES; i++)
+            run->busy[c][i] += sign * sim_busy(run->sim, c, (enum sim_engine)i);
+}
 
 static void run_mark(struct run *run)
 {
@@ -34,15 +42,13 @@ static void run_mark(struct run *run)
     if (run->step == in->n_warm) {
         run->begin = sim_now(run->sim);
         run->tokens = 0;
-        for (int i = 0; i < SIM_ENGINES; i++)
-            run->busy[i] = sim_busy(run->sim, (enum sim_engine)i);
+        run_busy(run, -1);
         sim_trace_clear(run->sim);
     }
     if (run->step == in->n_warm + in->n_step) {
         run->end = sim_now(run->sim);
         run->measured = run->tokens;
-        for (int i = 0; i < SIM_ENGINES; i++)
-            run->busy[i] = sim_busy(run->sim, (enum sim_engine)i) - run->busy[i];
+        run_busy(run, 1);
         run->kv_len = run->n_prompt + run->n_token[0] - in->n_step / 2;
     }
     run->step++;
@@ -173,10 +179,14 @@ static int keep(const struct run *run, const struct plan *plan, struct simulated
     *out = (struct simulated){.step_s = seconds / run->in->n_step,
                               .rate = (double)run->measured / seconds,
                               .per_pass = (double)new / (double)passes,
+                              .n_card = sim_cards(run->sim),
                               .begin = run->begin,
                               .kv_len = run->kv_len};
     for (int i = 0; i < SIM_ENGINES; i++)
-        out->busy[i] = run->busy[i] / seconds;
+        for (int c = 0; c < out->n_card; c++) {
+            out->card_busy[c][i] = run->busy[c][i] / seconds;
+            out->busy[i] += out->card_busy[c][i] / out->n_card;
+        }
     out->plan = *plan;
     out->plan.attn = mem_zalloc(places + 1, sizeof *plan->attn);
     out->plan.ffn = out->plan.attn ? out->plan.attn + plan->n_layer : NULL;
@@ -190,20 +200,38 @@ static int keep(const struct run *run, const struct plan *plan, struct simulated
     return 0;
 }
 
-int simulate_run(const struct simulate *in, struct simulated *out, struct err *e)
+/* The cards of the run, and the rates of each with the same host. */
+static struct sim_config machine(const struct simulate *in, struct plan_rates *rates)
 {
     const struct plan_rates *r = &in->rates;
-    const struct sim_config c = {.vram_bytes = in->vram_bytes,
-                                 .lost_bytes = in->lost_bytes,
-                                 .vram = r->vram,
-                                 .link = r->link,
-                                 .host = r->host,
-                                 .host_row = r->host_row,
-                                 .dram = r->dram,
-                                 .device_ops = r->device_ops,
-                                 .host_ops = r->host_ops,
-                                 .hop_s = r->hop_s,
-                                 .n_span = SPANS};
+    struct sim_config c = {.card = {{.vram_bytes = in->vram_bytes,
+                                     .lost_bytes = in->lost_bytes,
+                                     .vram = r->vram,
+                                     .link = r->link,
+                                     .device_ops = r->device_ops}},
+                           .n_card = 1 + in->n_more,
+                           .peer = in->peer,
+                           .host = r->host,
+                           .host_row = r->host_row,
+                           .dram = r->dram,
+                           .host_ops = r->host_ops,
+                           .hop_s = r->hop_s,
+                           .n_span = SPANS};
+    for (int i = 0; i < c.n_card; i++) {
+        if (i)
+            c.card[i] = in->more[i - 1];
+        rates[i] = *r;
+        rates[i].vram = c.card[i].vram;
+        rates[i].link = c.card[i].link;
+        rates[i].device_ops = c.card[i].device_ops;
+    }
+    return c;
+}
+
+int simulate_run(const struct simulate *in, struct simulated *out, struct err *e)
+{
+    struct plan_rates rates[SIM_CARDS];
+    const struct sim_config c = machine(in, rates);
     struct sim *sim = NULL;
     struct engine *en = NULL;
     struct run run = {.n = 0};
@@ -227,7 +255,9 @@ int simulate_run(const struct simulate *in, struct simulated *out, struct err *e
                                        .link_limit = in->link_limit,
                                        .cpu_layers = {in->cpu_layers != PLAN_ANY, in->cpu_layers},
                                        .ram_bytes = in->ram_bytes,
-                                       .rates = r};
+                                       .devices = {.item = {"all"}, .n = in->n_more > 0},
+                                       .rates = rates,
+                                       .n_rates = 1 + in->n_more};
     TRY_DONE(engine_open(&opt, &en, e));
     const struct plan *plan = engine_info(en)->plan;
     TRY_DONE(run_init(&run, in, plan->n_seq > 0 ? plan->n_seq : 1, sim, e));

@@ -12,7 +12,10 @@ struct simulate {
     const char *model;
     uint64_t vram_bytes, ram_bytes, lost_bytes; /* lost: sim.h */
     struct plan_rates rates; /* of the plan; disk, step_s and launch_s are not simulated */
-    double link_limit;       /* bytes/s, as the engine's option; 0 = none */
+    struct sim_card more[SIM_CARDS - 1]; /* (n_more) cards after the first, which rates describes */
+    int n_more;
+    double peer;       /* bytes/s from card to card; 0 = through main memory */
+    double link_limit; /* bytes/s, as the engine's option; 0 = none */
     enum plan_mode mode;
     int cpu_layers; /* PLAN_ANY = the mode decides */
     int n_ctx, n_seq;
@@ -33,11 +36,13 @@ struct simulated {
     double rate; /* tokens a second, all sequences together */
     /* mean number of tokens per sequence and step, of the whole run */
     double per_pass;
-    double busy[SIM_ENGINES]; /* share of that time */
-    int kv_len;               /* longest sequence, in the middle of the measured steps */
-    double begin;             /* of the measured steps, on the clock of the spans */
-    struct plan plan;         /* the engine's plan; simulated_free frees it */
-    struct sim_span *span;    /* (n_span) of the measured steps */
+    /* share of that time: of the cards the mean, and of each */
+    double busy[SIM_ENGINES], card_busy[SIM_CARDS][SIM_ENGINES];
+    int n_card;
+    int kv_len;            /* longest sequence, in the middle of the measured steps */
+    double begin;          /* of the measured steps, on the clock of the spans */
+    struct plan plan;      /* the engine's plan; simulated_free frees it */
+    struct sim_span *span; /* (n_span) of the measured steps */
     size_t n_span;
 };
 

@@ -8,6 +8,8 @@
 
 #include "jdoc.h"
 #include "mem.h"
+#include "review.h"
+#include "vary.h"
 
 #define STUDY_DRAWS 10000 /* of the bootstrap, as in mas export */
 #define STUDY_SEED 42
@@ -45,7 +47,34 @@ static void study_name(const char *dir, char out[64])
     snprintf(out, 64, "%.*s", (int)(end - begin), dir + begin);
 }
 
-static int study_open_run(const struct study *s, size_t at, struct err *e)
+/* *copy: the run at that place is a copy of one before it, which is said on standard error. */
+static int study_find_copy(const struct study *s, size_t at, bool *copy, struct err *e)
+{
+    *copy = false;
+    for (size_t i = 0; i < at && !*copy; i++) {
+        TRY(stats_same_run(&s->run[i].run, &s->run[at].run, copy, e));
+        if (*copy)
+            fprintf(stderr, "%s is a copy of the run in %s; it is taken once\n", s->run[at].dir,
+                    s->run[i].dir);
+    }
+    return 0;
+}
+
+static void study_close_run(struct study_run *r)
+{
+    trace_run_free(&r->run);
+    stats_free(&r->sum);
+    json_decref(r->doc);
+    mem_free(r->result);
+    mem_free(r->c);
+    if (r->blocks.s)
+        str_free(&r->blocks);
+    if (r->bad.s)
+        str_free(&r->bad);
+    *r = (struct study_run){.n_block = 0};
+}
+
+static int study_open_run(const struct study *s, size_t at, bool *copy, struct err *e)
 {
     struct study_run *r = &s->run[at];
     struct replay lines = {.text = STR_INIT};
@@ -54,9 +83,13 @@ static int study_open_run(const struct study *s, size_t at, struct err *e)
     r->blocks = r->bad = (struct str)STR_INIT;
     TRY(trace_read(r->dir, &r->run, e));
     fputs(r->run.notes.s, stderr);
+    TRY(study_find_copy(s, at, copy, e));
+    if (*copy)
+        return 0;
     TRY(study_describe(r, e));
     const double price = isnan(s->price_kwh) ? r->run.price_kwh : s->price_kwh;
     TRY(stats_summarize(&r->run, price, &r->sum, e));
+    stats_partial(&r->sum, r->partial);
     r->result = mem_zalloc(r->run.records.n, sizeof *r->result);
     r->c = mem_zalloc(r->run.results.n, sizeof *r->c);
     if (!r->result || !r->c)
@@ -162,6 +195,18 @@ const struct result *study_result(const struct study *s, size_t run, const struc
     return &r->run.results.r[*at];
 }
 
+size_t study_shared(const struct study *s)
+{
+    size_t shared = 0;
+    for (size_t i = 0; i < s->n_question; i++) {
+        bool all = true;
+        for (size_t k = 0; k < s->n && all; k++)
+            all = study_asked(s, k, &s->question[i]);
+        shared += all;
+    }
+    return shared;
+}
+
 /* Joins the texts of a file of questions to the questions. */
 static void study_join(struct study *s, const struct medqa *m)
 {
@@ -185,27 +230,66 @@ static const char *study_form(const struct study_run *r)
     return json_string_value(json_object_get(json_object_get(r->about, "config"), "data_format"));
 }
 
+/* Are the questions of both runs made of the same file in the same way? */
+static bool study_same_data(const struct study_run *a, const struct study_run *b)
+{
+    const json_t *x = json_object_get(a->identity, "variants");
+    const json_t *y = json_object_get(b->identity, "variants");
+    return !strcmp(study_setting(a, "data_sha256"), study_setting(b, "data_sha256")) &&
+           (x ? json_equal(x, y) : !y);
+}
+
+/* Reads the questions of run i. A file that cannot be read or that has changed is left out. */
+static int study_read_data(struct study *s, size_t i, const char *path, struct err *e)
+{
+    const struct study_run *r = &s->run[i];
+    struct err why = {.code = 0};
+    int rc = medqa_read_as(path, study_form(r), &s->data[i], &why);
+    if (rc == 0 && strcmp(s->data[i].sha256, study_setting(r, "data_sha256")) == 0)
+        rc = vary_recorded(r->dir, r->identity, &s->data[i], &why);
+    else if (rc == 0)
+        rc = ERR_DATA;
+    if (rc == ERR_NOMEM)
+        FAIL(e, rc, "%s", why.msg);
+    if (rc == 0)
+        study_join(s, &s->data[i]);
+    else
+        medqa_free(&s->data[i]);
+    return 0;
+}
+
 /* The files that the runs name, each once, where they are unchanged. */
 static int study_find_data(struct study *s, struct err *e)
 {
     for (size_t i = 0; i < s->n; i++) {
         const char *path = study_setting(&s->run[i], "data");
-        const char *hash = study_setting(&s->run[i], "data_sha256");
         const json_t *of = json_object_get(s->run[i].about, "data");
+        char packed[REVIEW_PATH];
         bool known = false;
         path = json_is_string(of) ? json_string_value(of) : path;
+        if (review_file(s->run[i].dir, REVIEW_QUESTIONS, packed))
+            path = packed;
         for (size_t k = 0; k < i; k++)
-            known |= !strcmp(s->data[k].sha256, hash);
+            known |= s->data[k].n && study_same_data(&s->run[k], &s->run[i]);
         if (known || !*path || !strcmp(path, "-") || access(path, R_OK) != 0)
             continue;
-        struct err why = {.code = 0};
-        const int rc = medqa_read_as(path, study_form(&s->run[i]), &s->data[i], &why);
-        if (rc == ERR_NOMEM)
-            FAIL(e, rc, "%s", why.msg);
-        if (rc == 0 && strcmp(s->data[i].sha256, hash) != 0)
-            medqa_free(&s->data[i]);
-        else if (rc == 0)
-            study_join(s, &s->data[i]);
+        TRY(study_read_data(s, i, path, e));
+    }
+    return 0;
+}
+
+/* The questions of a file that the caller names, for all runs. */
+static int study_given_data(struct study *s, const char *path, struct err *e)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        bool known = false;
+        for (size_t k = 0; k < i; k++)
+            known |= study_same_data(&s->run[k], &s->run[i]);
+        if (known)
+            continue;
+        TRY(medqa_read_as(path, study_form(&s->run[i]), &s->data[i], e));
+        TRY(vary_recorded(s->run[i].dir, s->run[i].identity, &s->data[i], e));
+        study_join(s, &s->data[i]);
     }
     return 0;
 }
@@ -235,20 +319,20 @@ int study_open(const char *const *dir, size_t n, const char *data, double price_
         rc = NOMEM(e, n * sizeof *s.run, "a report");
         goto done;
     }
-    for (size_t i = 0; i < n; i++)
-        s.run[i].dir = dir[i];
-    for (size_t i = 0; i < n; i++)
-        TRY_DONE(study_open_run(&s, i, e));
-    if (n > 1)
+    for (size_t i = 0, at = 0; i < n; i++) {
+        bool copy = false;
+        s.run[at].dir = dir[i];
+        TRY_DONE(study_open_run(&s, at, &copy, e));
+        if (copy)
+            study_close_run(&s.run[at]);
+        s.n -= copy;
+        at += !copy;
+    }
+    if (s.n > 1)
         TRY_DONE(study_compare(&s, e));
     study_names(&s);
     TRY_DONE(study_questions(&s, e));
-    if (data)
-        TRY_DONE(medqa_read_as(data, study_form(&s.run[0]), &s.data[0], e));
-    if (data)
-        study_join(&s, &s.data[0]);
-    else
-        TRY_DONE(study_find_data(&s, e));
+    TRY_DONE(data ? study_given_data(&s, data, e) : study_find_data(&s, e));
     *out = s;
     s = (struct study){.n = 0};
 done:
@@ -258,18 +342,8 @@ done:
 
 void study_close(struct study *s)
 {
-    for (size_t i = 0; i < s->n && s->run; i++) {
-        struct study_run *r = &s->run[i];
-        trace_run_free(&r->run);
-        stats_free(&r->sum);
-        json_decref(r->doc);
-        mem_free(r->result);
-        mem_free(r->c);
-        if (r->blocks.s)
-            str_free(&r->blocks);
-        if (r->bad.s)
-            str_free(&r->bad);
-    }
+    for (size_t i = 0; i < s->n && s->run; i++)
+        study_close_run(&s->run[i]);
     for (size_t i = 0; i < s->n && s->data; i++)
         medqa_free(&s->data[i]);
     stats_compared_free(&s->compared);

@@ -19,6 +19,9 @@
 #define STUDY_HEAD "<!doctype html>\n<!-- a report of mas -->\n"
 #define STUDY_RUNS 256
 #define STUDY_BLOCK 16 /* cases that the page unpacks together */
+/* With more runs than these, settings are listed by value instead of one column a run, and the
+ * pictures of single runs are folded. */
+#define STUDY_FEW 8
 
 enum study_flag { /* of a case; the page's script filters by them */
                   STUDY_RIGHT = 1,
@@ -44,7 +47,8 @@ struct study_place { /* a position among the shown options */
 
 struct study_run {
     const char *dir;
-    char name[64]; /* the folder's, or the path if two folders have one name */
+    char name[64];    /* the folder's, or the path if two folders have one name */
+    char partial[64]; /* "partial, 6 of 60" (records); "" = every question asked for was run */
     struct trace_run run;
     struct stats_summary sum;
     json_t *doc; /* run.json */
@@ -84,6 +88,8 @@ void study_close(struct study *s); /* accepts a zeroed one */
 /* The result of a question in a run; NULL = it has none. *at: its index. */
 const struct result *study_result(const struct study *s, size_t run, const struct study_question *q,
                                   size_t *at);
+/* The questions that every run was asked; s->n_question of them = the runs have the same ones. */
+size_t study_shared(const struct study *s);
 /* The run has the question among the records asked for. */
 bool study_asked(const struct study *s, size_t run, const struct study_question *q);
 
@@ -100,6 +106,10 @@ int study_page(const struct study *s, struct str *out, struct err *e);
 
 /* ---- its parts (study_chart.c, study_table.c, study_cases.c) --------------------------------- */
 
+/* The name of a run, and how much of it was run if that is not all. */
+void study_run_label(const struct study_run *r, struct str *out);
+/* A warning if the runs were asked different questions. */
+void study_note_questions(const struct study *s, struct str *out);
 void study_legend(const struct study *s, struct str *out);
 void study_charts_cost(const struct study *s, struct str *out);
 void study_chart_accuracy(const struct study *s, struct str *out);
@@ -109,6 +119,7 @@ void study_charts_specialties(const struct study *s, struct str *out);
 void study_charts_calibration(const struct study *s, struct str *out);
 int study_charts_time(const struct study *s, struct str *out, struct err *e);
 void study_table_runs(const struct study *s, struct str *out);
+void study_table_steps(const struct study *s, struct str *out);
 void study_table_prices(const struct study *s, struct str *out);
 void study_table_paired(const struct study *s, struct str *out);
 void study_table_settings(const struct study *s, struct str *out);

@@ -25,11 +25,14 @@ static void index_answer(const struct study *s, size_t run, const struct study_q
     else
         str_add_json(out, r->answer, strlen(r->answer));
     str_addf(out, ", %u, %zu, %zu, ", c->flags, c->block, c->place);
-    if (isfinite(r->p))
-        str_addf(out, "%.4g", r->p);
+    str_add_number(out, r->p, 4);
+    str_adds(out, ", ");
+    if (result_computed(r) >= 0)
+        str_addf(out, "%lld, ", (long long)result_computed(r));
     else
-        str_adds(out, "null");
-    str_addf(out, ", %lld, %.3g]", (long long)result_computed(r), r->seconds);
+        str_adds(out, "null, ");
+    str_add_number(out, r->seconds, 3);
+    str_addc(out, ']');
 }
 
 static void index_question(const struct study *s, const struct study_question *q, struct str *out)
@@ -147,6 +150,8 @@ static int page_slot(const struct study *s, const char *name, size_t n, struct s
     SLOT("table-runs", study_table_runs(s, out))
     SLOT("chart-accuracy", study_chart_accuracy(s, out))
     SLOT("charts-cost", study_charts_cost(s, out))
+    SLOT("note-questions", study_note_questions(s, out))
+    SLOT("table-steps", study_table_steps(s, out))
     SLOT("table-prices", study_table_prices(s, out))
     SLOT("table-paired", study_table_paired(s, out))
     SLOT("table-settings", study_table_settings(s, out))

@@ -246,6 +246,41 @@ void study_charts_cost(const struct study *s, struct str *out)
     mem_free(x);
 }
 
+void study_note_questions(const struct study *s, struct str *out)
+{
+    const size_t shared = study_shared(s);
+    if (shared == s->n_question)
+        return;
+    str_addf(
+        out,
+        "<p class=\"warn\">The runs were not asked the same questions: %zu in all, %zu of them "
+        "asked of every run. Each accuracy here is over the run's own records, so two runs "
+        "may differ because their questions do. The paired comparisons use common questions "
+        "alone.</p>\n",
+        s->n_question, shared);
+}
+
+/* Begins the pictures of single runs; many are folded, because they make a page long. */
+static void chart_fold(const struct study *s, struct str *out)
+{
+    if (s->n > STUDY_FEW)
+        str_addf(out, "<details class=\"pictures\"><summary>Pictures of %zu runs</summary>\n",
+                 s->n);
+    str_adds(out, "<div class=\"figures\">");
+}
+
+static void chart_fold_end(const struct study *s, struct str *out)
+{
+    str_adds(out, s->n > STUDY_FEW ? "</div></details>\n" : "</div>\n");
+}
+
+/* Number, name and state of a run, for a picture of its own. */
+static void chart_title(const struct study_run *r, size_t at, char out[160])
+{
+    snprintf(out, 160, "%zu %s%s%s%s", at + 1, r->name, *r->partial ? " (" : "", r->partial,
+             *r->partial ? ")" : "");
+}
+
 /* The mark, number and name of each run. */
 void study_legend(const struct study *s, struct str *out)
 {
@@ -254,7 +289,7 @@ void study_legend(const struct study *s, struct str *out)
         str_adds(out, "<li>");
         svg_key(out, i);
         str_addf(out, "<b>%zu</b> ", i + 1);
-        html_texts(out, s->run[i].name);
+        study_run_label(&s->run[i], out);
         str_adds(out, "</li>");
     }
     str_adds(out, "</ul>\n");
@@ -348,7 +383,7 @@ static void chart_bar(struct svg *g, double y, const char *name, double share, d
 static void chart_places(const struct study_run *r, size_t at, struct str *out)
 {
     struct svg g = chart_new(out);
-    char id[32], title[120], name[32], value[64];
+    char id[32], title[160], name[32], value[64];
     size_t chosen = 0, keys = 0;
     if (!r->n_place)
         return;
@@ -357,7 +392,7 @@ static void chart_places(const struct study_run *r, size_t at, struct str *out)
         keys += r->place[i].key;
     }
     snprintf(id, sizeof id, "fig-place-%zu", at);
-    snprintf(title, sizeof title, "%zu %s", at + 1, r->name);
+    chart_title(r, at, title);
     g.left = 70;
     g.width = 190;
     svg_open(&g, id, title,
@@ -391,14 +426,16 @@ static void chart_places(const struct study_run *r, size_t at, struct str *out)
 
 void study_charts_places(const struct study *s, struct str *out)
 {
+    chart_fold(s, out);
     for (size_t i = 0; i < s->n; i++)
         chart_places(&s->run[i], i, out);
+    chart_fold_end(s, out);
 }
 
 static void chart_specialty(const struct study_run *r, size_t at, struct str *out)
 {
     struct svg g = chart_new(out);
-    char id[32], title[120], value[96];
+    char id[32], title[160], value[96];
     const struct stats_summary *m = &r->sum;
     size_t most = 0;
     if (!m->n_specialty)
@@ -406,7 +443,7 @@ static void chart_specialty(const struct study_run *r, size_t at, struct str *ou
     for (int i = 0; i < m->n_specialty; i++)
         most = m->specialty[i].rate.n > most ? m->specialty[i].rate.n : most;
     snprintf(id, sizeof id, "fig-specialty-%zu", at);
-    snprintf(title, sizeof title, "%zu %s", at + 1, r->name);
+    chart_title(r, at, title);
     g.left = 165;
     g.width = 105;
     svg_open(&g, id, title,
@@ -427,8 +464,10 @@ static void chart_specialty(const struct study_run *r, size_t at, struct str *ou
 
 void study_charts_specialties(const struct study *s, struct str *out)
 {
+    chart_fold(s, out);
     for (size_t i = 0; i < s->n; i++)
         chart_specialty(&s->run[i], i, out);
+    chart_fold_end(s, out);
 }
 
 /* ---- time ------------------------------------------------------------------------------------ */
@@ -467,7 +506,7 @@ static double chart_join(struct chart_end *t, size_t n)
 static int chart_time(const struct study_run *r, size_t at, struct str *out, struct err *e)
 {
     struct svg g = chart_new(out);
-    char id[32], title[120], caption[160];
+    char id[32], title[160], caption[160];
     const struct results *rs = &r->run.results;
     struct chart_end *t = mem_zalloc(rs->n, sizeof *t);
     double rate[CHART_BINS] = {0}, x[2 * CHART_BINS], y[2 * CHART_BINS], most = 0, all = 0;
@@ -480,7 +519,7 @@ static int chart_time(const struct study_run *r, size_t at, struct str *out, str
             t[n++].tokens = result_computed(&rs->r[i]);
         }
     snprintf(id, sizeof id, "fig-time-%zu", at);
-    snprintf(title, sizeof title, "%zu %s", at + 1, r->name);
+    chart_title(r, at, title);
     svg_open(&g, id, title, "Computed tokens a second, over the time of the run.", WIDTH, HEIGHT);
     if (n)
         qsort(t, n, sizeof *t, chart_end_order);
@@ -516,7 +555,9 @@ static int chart_time(const struct study_run *r, size_t at, struct str *out, str
 
 int study_charts_time(const struct study *s, struct str *out, struct err *e)
 {
+    chart_fold(s, out);
     for (size_t i = 0; i < s->n; i++)
         TRY(chart_time(&s->run[i], i, out, e));
+    chart_fold_end(s, out);
     return 0;
 }

@@ -52,8 +52,10 @@ static void pack_number(struct str *out, const char *key, const json_t *line, co
     const json_t *v = json_object_get(line, name);
     if (json_is_integer(v))
         str_addf(out, ", \"%s\": %lld", key, (long long)json_integer_value(v));
-    else if (json_is_real(v))
-        str_addf(out, ", \"%s\": %.6g", key, json_real_value(v));
+    if (!json_is_real(v))
+        return;
+    str_addf(out, ", \"%s\": ", key);
+    str_add_number(out, json_real_value(v), 6);
 }
 
 static int pack_system(struct pack *p, const json_t *line, size_t *at, struct err *e)
@@ -119,10 +121,9 @@ static void pack_scores(struct str *out, const json_t *line)
         const json_t *s = json_array_get(list, i), *v = json_array_get(lp, i);
         str_adds(out, i ? ", [" : "[");
         str_add_json(out, json_is_string(s) ? json_string_value(s) : "", json_string_length(s));
-        if (json_is_number(v))
-            str_addf(out, ", %.6g]", json_number_value(v));
-        else
-            str_adds(out, ", null]");
+        str_adds(out, ", ");
+        str_add_number(out, json_is_number(v) ? json_number_value(v) : (double)NAN, 6);
+        str_addc(out, ']');
     }
     str_addc(out, ']');
 }
@@ -241,6 +242,8 @@ static unsigned pack_flags(const struct result *res, const json_t *line, bool ca
 static void pack_facts(struct str *out, const json_t *line)
 {
     static const char *const left_out[] = {"case", "question", "crc", NULL};
+    static const char *const unknown[] = {"calls", "cut", "closed", NULL}; /* of imported ones */
+    const bool imported = json_is_true(json_object_get(line, "imported"));
     const char *key, *comma = "";
     json_t *v;
     str_adds(out, "\"facts\": {");
@@ -249,6 +252,8 @@ static void pack_facts(struct str *out, const json_t *line)
         bool skip = false;
         for (int i = 0; left_out[i]; i++)
             skip |= !strcmp(key, left_out[i]);
+        for (int i = 0; imported && unknown[i]; i++)
+            skip |= !strcmp(key, unknown[i]);
         if (skip)
             continue;
         char *s = json_dumps(v, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));

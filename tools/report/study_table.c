@@ -7,6 +7,7 @@
 #include "html.h"
 #include "mem.h"
 #include "prices.h"
+#include "report.h"
 #include "stats_curve.h"
 #include "study.h"
 #include "svg.h"
@@ -52,15 +53,24 @@ static void count(struct str *out, const char *label, const char *key, size_t v)
     figure(out, label, key, (double)v, s);
 }
 
-/* A line may break after a comma: names of an experiment's runs are long. */
-static void run_name(struct str *out, const char *name)
+/* A number of replies, which imported answers do not tell. */
+static void replies(struct str *out, const char *label, const char *key,
+                    const struct stats_summary *m, size_t v)
 {
-    for (const char *at = name; *at;) {
+    figure_f(out, label, key, m->imported ? (double)NAN : (double)v, 0);
+}
+
+/* A line may break after a comma: names of an experiment's runs are long. */
+void study_run_label(const struct study_run *r, struct str *out)
+{
+    for (const char *at = r->name; *at;) {
         const size_t n = strcspn(at, ","), all = n + (at[n] == ',');
         html_text(out, at, all);
         str_adds(out, at[n] ? "<wbr>" : "");
         at += all;
     }
+    if (*r->partial)
+        str_addf(out, " <span class=\"only\">%s</span>", r->partial);
 }
 
 static void run_head(struct str *out, const struct study *s, size_t at)
@@ -68,7 +78,7 @@ static void run_head(struct str *out, const struct study *s, size_t at)
     str_addf(out, "<tr data-run=\"%zu\"><th scope=\"row\" data-label=\"Run\">", at);
     svg_key(out, at);
     str_addf(out, "<b>%zu</b> ", at + 1);
-    run_name(out, s->run[at].name);
+    study_run_label(&s->run[at], out);
     str_adds(out, "</th>");
 }
 
@@ -102,8 +112,8 @@ static void row_results(struct str *out, const struct study *s, size_t i)
     count(out, "Failed", "failed", m->failed);
     count(out, "Rejected", "rejected", m->rejected);
     count(out, "Not run", "not_run", m->not_run);
-    count(out, "Cut", "cut", m->calls_cut);
-    count(out, "Closed", "closed", m->calls_closed);
+    replies(out, "Cut", "cut", m, m->calls_cut);
+    replies(out, "Closed", "closed", m, m->calls_closed);
     str_adds(out, "</tr>\n");
 }
 
@@ -138,15 +148,30 @@ static void row_trust(struct str *out, const struct study *s, size_t i)
     figure_f(out, "Accuracy at 80 % coverage", "at80",
              at ? (double)at->right / (double)at->kept : (double)NAN, 4);
     figure_f(out, "Specialists agree", "agreement", m->agreement, 3);
+    figure_f(out, "Agree, with synonyms", "agreement_class", m->agreement_class, 3);
+    figure_f(out, "Alpha of first choices", "alpha",
+             m->choices.units ? m->choices.alpha
+             : m->votes.units ? m->votes.alpha
+                              : (double)NAN,
+             3);
+    figure_f(out, "Same answer in all variants", "same",
+             m->variants.same.n ? m->variants.same.rate : (double)NAN, 4);
     str_adds(out, "</tr>\n");
+}
+
+/* On a phone a row of few runs is a card. Cards of many runs would make a page of a hundred screens,
+ * so their tables stay tables, and are moved sideways below a fixed first column. */
+static const char *table_class(const struct study *s)
+{
+    return s->n > STUDY_FEW ? "many" : "stack";
 }
 
 static void table(const struct study *s, struct str *out, const char *id, const char *caption,
                   const char *const *names,
                   void (*row)(struct str *out, const struct study *s, size_t i), size_t first)
 {
-    str_addf(out, "<div class=\"wide\"><table class=\"stack\" id=\"%s\"><caption>%s</caption>", id,
-             caption);
+    str_addf(out, "<div class=\"wide\"><table class=\"%s\" id=\"%s\"><caption>%s</caption>",
+             table_class(s), id, caption);
     head_row(out, names);
     str_adds(out, "<tbody>\n");
     for (size_t i = first; i < s->n; i++)
@@ -169,19 +194,31 @@ void study_table_runs(const struct study *s, struct str *out)
                                         "#AURC",
                                         "#Accuracy at 80 % coverage",
                                         "#Specialists agree",
+                                        "#Agree, with synonyms",
+                                        "#Alpha of first choices",
+                                        "#Same answer in all variants",
                                         NULL};
+    bool partial = false;
+    for (size_t i = 0; i < s->n; i++)
+        partial |= *s->run[i].partial != 0;
     table(s, out, "runs",
           "Results. The denominator is every record asked for: nothing is left out. Unparsed, "
           "failed, rejected and missing ones count as wrong. Cut and closed: replies that met "
           "their token limit.",
           results, row_results, 0);
+    if (partial)
+        str_adds(out, "<p class=\"soft\">A partial run has records that are not run yet. Its "
+                      "interval begins as if all of them were wrong, and ends as if all were "
+                      "right.</p>\n");
     table(s, out, "costs",
           "Cost of a finished question: means, and the median of the seconds. Computed: prompt "
           "tokens not from the cache, thinking and new tokens.",
           costs, row_costs, 0);
     table(s, out, "trust",
           "How far the probability of an answer can be trusted, over the finished questions whose "
-          "answer has one. A dash: not defined or not measured.",
+          "answer has one. Alpha: Krippendorff's, of the choices or votes of speakers who have not "
+          "read each other. Variants: orders or wordings of a question. A dash: not defined or not "
+          "measured.",
           trust, row_trust, 0);
 }
 
@@ -263,6 +300,15 @@ void study_table_paired(const struct study *s, struct str *out)
           "Each run against run 1, on the questions that both have finished. Difference: this run "
           "minus run 1. p: exact McNemar test; Holm: adjusted for all rows of this table.",
           names, row_pair, 1);
+    for (size_t i = 1; i < s->n; i++) {
+        const struct stats_paired *p = &s->compared.paired[i];
+        if (stats_disagree(p->lo, p->hi, p->p))
+            str_addf(out,
+                     "<p class=\"warn\">Run %zu: the interval and the test disagree. The bootstrap "
+                     "is rough when few questions tell the runs apart, here %zu: trust the exact "
+                     "test.</p>\n",
+                     i + 1, p->only_a + p->only_b);
+    }
 }
 
 /* A setting: the runs that differ by their seed alone. */
@@ -277,7 +323,13 @@ static void row_setting(struct str *out, const struct study *s, size_t i)
             str_addf(out, "%s%zu", comma, k + 1);
             comma = ", ";
         }
+    struct str name = STR_INIT;
+    report_setting_name(s->run[t->first].name, s->compared.seed[t->first], &name);
+    str_adds(out, " ");
+    html_text(out, name.s, name.len);
     str_adds(out, "</th>");
+    out->failed |= name.failed;
+    str_free(&name);
     count(out, "Seeds", "seeds", t->n_run);
     count(out, "Common questions", "setting_n", t->m.n);
     snprintf(text, sizeof text, "%.1f %%", 100 * t->m.mean);
@@ -314,15 +366,27 @@ void study_table_settings(const struct study *s, struct str *out)
     if (s->n < 2)
         return;
     if (c->n_setting < s->n) {
-        str_adds(out, "<div class=\"wide\"><table class=\"stack\" id=\"seeds\"><caption>Settings: "
-                      "runs that differ by their seed alone. Interval: for other questions and "
-                      "other seeds. Difference: minus the first setting, by a randomisation "
-                      "test of the questions' differences.</caption>");
+        str_addf(out,
+                 "<div class=\"wide\"><table class=\"%s\" id=\"seeds\"><caption>Settings: runs "
+                 "that differ by their seed alone. Interval: for other questions and other seeds. "
+                 "Difference: minus the first setting, by a randomisation test of the questions' "
+                 "differences.</caption>",
+                 table_class(s));
         head_row(out, names);
         str_adds(out, "<tbody>\n");
         for (size_t i = 0; i < c->n_setting; i++)
             row_setting(out, s, i);
-        str_adds(out, "</tbody></table></div>\n");
+        str_adds(out, "</tbody></table></div>\n<p class=\"soft\">");
+        report_few_seeds(c, out);
+        for (size_t i = 1; i < c->n_setting; i++) {
+            const struct stats_setting *t = &c->settings[i];
+            if (stats_disagree(t->difference.lo, t->difference.hi, t->p))
+                str_addf(out,
+                         "Runs of row %zu: the interval and the test disagree; trust the exact "
+                         "test. ",
+                         i + 1);
+        }
+        str_adds(out, "</p>\n");
     }
     str_addf(out,
              "<p class=\"soft\">All runs on their %zu common questions (%zu others are not "
@@ -353,11 +417,12 @@ static void rate_cells(struct str *out, const struct stats_rate *a)
     str_adds(out, "</tr>\n");
 }
 
-static void fold(struct str *out, const char *id, const char *summary, const char *const *names)
+static void fold(const struct study *s, struct str *out, const char *id, const char *summary,
+                 const char *const *names)
 {
     str_addf(out,
-             "<details><summary>%s</summary><div class=\"wide\"><table class=\"stack\" id=\"%s\">",
-             summary, id);
+             "<details><summary>%s</summary><div class=\"wide\"><table class=\"%s\" id=\"%s\">",
+             summary, table_class(s), id);
     head_row(out, names);
     str_adds(out, "<tbody>\n");
 }
@@ -366,7 +431,7 @@ void study_table_places(const struct study *s, struct str *out)
 {
     static const char *const names[] = {"Run",       "Position",   "#Answers", "#Keys", "#Right",
                                         "#Accuracy", "#95 % from", "#to",      NULL};
-    fold(out, "places", "The same as a table", names);
+    fold(s, out, "places", "The same as a table", names);
     for (size_t i = 0; i < s->n; i++)
         for (size_t k = 0; k < s->run[i].n_place; k++) {
             const struct study_place *p = &s->run[i].place[k];
@@ -381,11 +446,41 @@ void study_table_places(const struct study *s, struct str *out)
     str_adds(out, "</tbody></table></div></details>\n");
 }
 
+/* Does any run have records of a named step? */
+static bool has_steps(const struct study *s)
+{
+    bool named = false;
+    for (size_t i = 0; i < s->n; i++)
+        for (size_t k = 0; k < s->run[i].sum.n_step; k++)
+            named |= strcmp(s->run[i].sum.step[k].name, STATS_NO_STEP) != 0 &&
+                     strcmp(s->run[i].sum.step[k].name, STATS_REJECTED) != 0;
+    return named;
+}
+
+void study_table_steps(const struct study *s, struct str *out)
+{
+    static const char *const names[] = {"Run",       "Step",       "#Records", "#Not run", "#Right",
+                                        "#Accuracy", "#95 % from", "#to",      NULL};
+    if (!has_steps(s))
+        return;
+    fold(s, out, "steps", "By step of the examination", names);
+    for (size_t i = 0; i < s->n; i++)
+        for (size_t k = 0; k < s->run[i].sum.n_step; k++) {
+            const struct stats_group *g = &s->run[i].sum.step[k];
+            run_head(out, s, i);
+            cell(out, "Step", g->name);
+            count(out, "Records", "step_n", g->rate.n);
+            count(out, "Not run", "step_open", g->unknown);
+            rate_cells(out, &g->rate);
+        }
+    str_adds(out, "</tbody></table></div></details>\n");
+}
+
 void study_table_specialties(const struct study *s, struct str *out)
 {
     static const char *const names[] = {"Run",       "Specialty",  "#Questions", "#Right",
                                         "#Accuracy", "#95 % from", "#to",        NULL};
-    fold(out, "asked", "The same as a table", names);
+    fold(s, out, "asked", "The same as a table", names);
     for (size_t i = 0; i < s->n; i++)
         for (int k = 0; k < s->run[i].sum.n_specialty; k++) {
             const struct stats_group *g = &s->run[i].sum.specialty[k];
@@ -401,18 +496,20 @@ void study_table_specialties(const struct study *s, struct str *out)
 
 void study_table_bad(const struct study *s, struct str *out)
 {
-    size_t all = 0;
-    str_adds(
+    size_t all = 0, imported = 0;
+    str_addf(
         out,
-        "<div class=\"wide\"><table id=\"roles\" class=\"stack\"><caption>Calls by role. Tokens "
-        "are means of a call.</caption><thead><tr><th scope=\"col\">Run</th><th "
+        "<div class=\"wide\"><table id=\"roles\" class=\"%s\"><caption>Calls by role. Tokens are "
+        "means of a call.</caption><thead><tr><th scope=\"col\">Run</th><th "
         "scope=\"col\">Role</th><th scope=\"col\" class=\"num\">Calls</th><th scope=\"col\" "
         "class=\"num\">Unparsed</th><th scope=\"col\" class=\"num\">Cut</th><th scope=\"col\" "
         "class=\"num\">Closed</th><th scope=\"col\" class=\"num\">Prompt</th><th scope=\"col\" "
-        "class=\"num\">New</th></tr></thead><tbody>\n");
+        "class=\"num\">New</th></tr></thead><tbody>\n",
+        table_class(s));
     for (size_t i = 0; i < s->n; i++) {
         const struct stats_summary *m = &s->run[i].sum;
         all += s->run[i].n_bad;
+        imported += m->imported;
         for (size_t k = 0; k < m->n_role; k++) {
             const struct roles_row *r = &m->role[k];
             const double n = r->calls ? (double)r->calls : 1;
@@ -428,10 +525,15 @@ void study_table_bad(const struct study *s, struct str *out)
         }
     }
     str_adds(out, "</tbody></table></div>\n");
-    if (!all) {
+    if (imported)
+        str_addf(out,
+                 "<p class=\"soft\">Answers of %zu %s were imported: their calls and replies are "
+                 "not known.</p>\n",
+                 imported, imported == 1 ? "run" : "runs");
+    if (!all && imported < s->n)
         str_adds(out, "<p>No reply was cut, closed early or not parsed, and no case failed.</p>\n");
+    if (!all)
         return;
-    }
     str_adds(out,
              "<details><summary>Texts of the first of each run</summary><div class=\"wide\"><table "
              "id=\"bad\" class=\"stack\"><thead><tr><th scope=\"col\">Run</th><th "
@@ -459,29 +561,89 @@ static void setup_value(const json_t *v, struct str *out)
     mem_free(s);
 }
 
-static void setup_row(const struct study *s, const char *part, const char *key, struct str *out)
+/* The members of a part of run.json: "about", a member of the identity, or "" = the identity. */
+static const json_t *setup_part_of(const struct study_run *r, const char *part)
 {
-    bool differs = false;
-    const json_t *first = NULL;
-    for (size_t i = 0; i < s->n; i++) {
-        const json_t *of = s->run[i].identity;
-        of = !strcmp(part, "about") ? s->run[i].about : *part ? json_object_get(of, part) : of;
-        const json_t *v = json_object_get(of, key);
-        first = i ? first : v;
-        differs |= i && !(v == first || (v && first && json_equal(v, first)));
-    }
+    if (!strcmp(part, "about"))
+        return r->about;
+    return *part ? json_object_get(r->identity, part) : r->identity;
+}
+
+static const json_t *setup_get(const struct study *s, size_t run, const char *part, const char *key)
+{
+    return json_object_get(setup_part_of(&s->run[run], part), key);
+}
+
+static bool setup_same(const json_t *a, const json_t *b)
+{
+    return a == b || (a && b && json_equal(a, b));
+}
+
+static void setup_head(const char *part, const char *key, bool differs, struct str *out)
+{
     str_addf(out, "<tr%s><th scope=\"row\">%s%s", differs ? " class=\"differs\"" : "", part,
              *part ? "." : "");
     html_texts(out, key);
     str_adds(out, differs ? " <span class=\"only\">differs</span></th>" : "</th>");
+}
+
+/* "1 to 3, 7": the runs from `first` on that have its value. */
+static void setup_runs(const struct study *s, size_t first, const char *part, const char *key,
+                       struct str *out)
+{
+    const json_t *v = setup_get(s, first, part, key);
+    for (size_t i = first; i < s->n; i++) {
+        size_t end = i;
+        while (end < s->n && setup_same(setup_get(s, end, part, key), v))
+            end++;
+        if (end == i)
+            continue;
+        str_addf(out, "%s%zu", i > first ? ", " : "", i + 1);
+        if (end > i + 1)
+            str_addf(out, end > i + 2 ? " to %zu" : ", %zu", end);
+        i = end;
+    }
+}
+
+/* One row a value, with the runs that have it. */
+static void setup_values(const struct study *s, const char *part, const char *key, bool differs,
+                         struct str *out)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        const json_t *v = setup_get(s, i, part, key);
+        bool seen = false;
+        for (size_t k = 0; k < i && !seen; k++)
+            seen = setup_same(setup_get(s, k, part, key), v);
+        if (seen)
+            continue;
+        setup_head(part, key, differs, out);
+        str_adds(out, "<td>");
+        if (differs)
+            setup_runs(s, i, part, key, out);
+        else
+            str_adds(out, "all");
+        str_adds(out, "</td><td>");
+        setup_value(v, out);
+        str_adds(out, "</td></tr>\n");
+    }
+}
+
+static void setup_row(const struct study *s, const char *part, const char *key, struct str *out)
+{
+    bool differs = false;
+    for (size_t i = 1; i < s->n; i++)
+        differs |= !setup_same(setup_get(s, i, part, key), setup_get(s, 0, part, key));
+    if (s->n > STUDY_FEW) {
+        setup_values(s, part, key, differs, out);
+        return;
+    }
+    setup_head(part, key, differs, out);
     for (size_t i = 0; i < (differs ? s->n : 1); i++) {
-        const json_t *of = s->run[i].identity;
-        of = !strcmp(part, "about") ? s->run[i].about : *part ? json_object_get(of, part) : of;
         if (differs)
             str_adds(out, "<td>");
         else
             str_addf(out, "<td colspan=\"%zu\">", s->n);
-        setup_value(json_object_get(of, key), out);
+        setup_value(setup_get(s, i, part, key), out);
         str_adds(out, "</td>");
     }
     str_adds(out, "</tr>\n");
@@ -491,20 +653,13 @@ static void setup_row(const struct study *s, const char *part, const char *key, 
 static void setup_part(const struct study *s, const char *part, struct str *out)
 {
     for (size_t i = 0; i < s->n; i++) {
-        const json_t *of = s->run[i].identity;
-        of = !strcmp(part, "about") ? s->run[i].about : *part ? json_object_get(of, part) : of;
         const char *key;
         json_t *v;
-        json_object_foreach((json_t *)(uintptr_t)of, key, v)
+        json_object_foreach((json_t *)(uintptr_t)setup_part_of(&s->run[i], part), key, v)
         {
             bool seen = json_is_object(v);
-            for (size_t k = 0; k < i && !seen; k++) {
-                const json_t *was = s->run[k].identity;
-                was = !strcmp(part, "about") ? s->run[k].about
-                      : *part                ? json_object_get(was, part)
-                                             : was;
-                seen = json_object_get(was, key) != NULL;
-            }
+            for (size_t k = 0; k < i && !seen; k++)
+                seen = setup_get(s, k, part, key) != NULL;
             if (!seen)
                 setup_row(s, part, key, out);
         }
@@ -517,9 +672,11 @@ void study_table_setup(const struct study *s, struct str *out)
              "<div class=\"wide\"><table id=\"setup\"><caption>Hashes and settings that decide "
              "results, then facts of the last start. A row with one value holds for all "
              "runs.</caption><thead><tr><th scope=\"col\">Setting</th>");
-    for (size_t i = 0; i < s->n; i++) {
+    if (s->n > STUDY_FEW)
+        str_adds(out, "<th scope=\"col\">Runs</th><th scope=\"col\">Value</th>");
+    for (size_t i = 0; i < s->n && s->n <= STUDY_FEW; i++) {
         str_addf(out, "<th scope=\"col\">%zu ", i + 1);
-        run_name(out, s->run[i].name);
+        study_run_label(&s->run[i], out);
         str_adds(out, "</th>");
     }
     str_adds(out, "</tr></thead><tbody>\n");

@@ -250,10 +250,8 @@ static void add_text(struct str *out, const char *key, const char *s, size_t n)
 
 static void add_number(struct str *out, const char *key, double v)
 {
-    if (isfinite(v))
-        str_addf(out, ", \"%s\": %.9g", key, v);
-    else
-        str_addf(out, ", \"%s\": null", key);
+    str_addf(out, ", \"%s\": ", key);
+    str_add_number(out, v, 9);
 }
 
 /* With the lock. */

@@ -450,7 +450,7 @@ void clinical_eval_post(struct call *c)
     if (rc == 0)
         rc = read_data(t, a, &param, &e);
     if (rc == 0) {
-        r->asked = runfolder_count(&r->m, a->n == FIELD_UNSET ? 0 : (int)a->n);
+        r->asked = runfolder_count(&r->m, a->n == FIELD_UNSET ? 0 : (size_t)a->n);
         r->concurrency = a->concurrency == FIELD_UNSET ? 0 : (int)a->concurrency;
         t->shuffle = a->shuffle;
         param = NULL;
@@ -546,7 +546,7 @@ static int resume_read(struct start *t, const json_t *doc, struct err *e)
         log_warn("run %s: %s", r->id, e->msg);
         FAIL(e, ERR_DATA, "the questions of this run cannot be read; the server's log says why");
     }
-    r->asked = runfolder_count(&r->m, (int)json_integer_value(json_object_get(doc, "asked")));
+    r->asked = runfolder_count(&r->m, (size_t)json_integer_value(json_object_get(doc, "asked")));
     return 0;
 }
 

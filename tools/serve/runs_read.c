@@ -52,10 +52,8 @@ static void text_member(struct str *out, const char *key, const char *s)
 
 static void number_member(struct str *out, const char *key, double v)
 {
-    if (isfinite(v))
-        str_addf(out, ", \"%s\": %.9g", key, v);
-    else
-        str_addf(out, ", \"%s\": null", key);
+    str_addf(out, ", \"%s\": ", key);
+    str_add_number(out, v, 9);
 }
 
 static void letter_member(struct str *out, const char *key, int i)

@@ -1,0 +1,633 @@
+/* for memmem */
+#define _GNU_SOURCE
+#include "merge.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "folder.h"
+#include "jdoc.h"
+#include "jscan.h"
+#include "mem.h"
+#include "replay.h"
+#include "sha256.h"
+#include "shard.h"
+#include "trace_diff.h"
+#include "trace_scan.h"
+#include "vary.h"
+#include "zio.h"
+
+#define MERGE_BYTES ((size_t)64 << 20) /* largest shards.json and run.json */
+#define MERGE_CELLS 4096
+
+struct merge_id { /* a question of the whole */
+    const char *id;
+    size_t record;
+};
+
+struct merge_cell {
+    const char *name;
+    size_t model;
+    size_t correct, failed; /* of its finished questions */
+    /* of the first shard that has the cell */
+    int first;           /* its number; 0 = none yet */
+    struct str identity; /* JSON text, without the mark of a shard */
+    struct str sessions; /* of all shards */
+};
+
+struct merge {
+    struct folder folder, out;
+    struct lease *lease;
+    struct str text; /* shards.json */
+    json_t *doc;
+    const json_t *grid; /* NULL = a single run */
+    const char *command, *data_sha256;
+    int of;
+    size_t asked, questions, rejected;
+    struct str records_text;
+    struct records records;
+    struct shard_order order;
+    struct merge_id *id; /* (n_id) sorted */
+    size_t n_id;
+    struct merge_cell *cell; /* (n_cell) */
+    size_t n_cell;
+    size_t *cells_of; /* (n_model) cells of each model */
+    size_t n_model;
+};
+
+/* ---- reading the study ----------------------------------------------------------------------- */
+
+/* The text of a member of a JSON object. ERR_DATA when it is missing. */
+static int merge_member(const char *s, size_t n, const char *key, const char **out, size_t *len,
+                        struct err *e)
+{
+    struct jscan j = {.n = 0};
+    struct jscan_item it = {.key = NULL};
+    int rc, more;
+    *out = NULL;
+    jscan_set(&j, s, n);
+    TRY_DONE(jscan_open(&j, '{', e));
+    while ((more = jscan_next(&j, &it, e)) > 0)
+        if (jscan_key(&it, key)) {
+            *out = it.value;
+            *len = it.n;
+        }
+    rc = more;
+    if (!rc && !*out)
+        rc = err_set(e, ERR_DATA, "key '%s' is missing", key);
+done:
+    jscan_free(&j);
+    return rc;
+}
+
+static void merge_new_cell(struct merge_cell *c, const char *name, size_t model)
+{
+    c->name = name;
+    c->model = model;
+    c->identity = c->sessions = (struct str)STR_INIT;
+}
+
+static int merge_single(struct merge *m, struct err *e)
+{
+    m->cell = mem_zalloc(1, sizeof *m->cell);
+    m->cells_of = mem_zalloc(1, sizeof *m->cells_of);
+    if (!m->cell || !m->cells_of)
+        return NOMEM(e, sizeof *m->cell, "a study");
+    m->n_cell = m->n_model = m->cells_of[0] = 1;
+    merge_new_cell(&m->cell[0], "", 0);
+    return 0;
+}
+
+static int merge_grid(struct merge *m, const json_t *study, struct err *e)
+{
+    json_t *cells = NULL, *models = NULL;
+    TRY(jdoc_array(m->grid, "cells", 1, MERGE_CELLS, &cells, e));
+    const size_t n = json_array_size(cells);
+    TRY(jdoc_array(study, "models", n, n, &models, e));
+    m->cell = mem_zalloc(n, sizeof *m->cell);
+    m->cells_of = mem_zalloc(n, sizeof *m->cells_of);
+    if (!m->cell || !m->cells_of)
+        return NOMEM(e, n * sizeof *m->cell, "a study");
+    for (size_t i = 0; i < n; i++) {
+        const json_int_t model = json_integer_value(json_array_get(models, i));
+        const char *name = NULL;
+        TRY(jdoc_string(json_array_get(cells, i), "name", &name, e));
+        if (model < 0 || (size_t)model >= n)
+            FAIL(e, ERR_DATA, "model %lld of %zu cells", (long long)model, n);
+        if (!*name || *name == '.' || strchr(name, '/'))
+            FAIL(e, ERR_DATA, "'%.130s' is no name of a cell", name);
+        merge_new_cell(&m->cell[i], name, (size_t)model);
+        m->n_cell++;
+        m->cells_of[model]++;
+        m->n_model = (size_t)model + 1 > m->n_model ? (size_t)model + 1 : m->n_model;
+    }
+    for (size_t i = 0; i < m->n_model; i++)
+        if (!m->cells_of[i])
+            FAIL(e, ERR_DATA, "model %zu has no cell", i);
+    return 0;
+}
+
+static int merge_study(struct merge *m, struct err *e)
+{
+    json_t *study = NULL;
+    json_int_t format = 0, of = 0, asked = 0;
+    const char *hash = NULL;
+    char sha256[65], path[1100];
+    TRY(jdoc_load(m->text.s, m->text.len, &m->doc, e));
+    TRY(jdoc_int(m->doc, "format", 0, INT32_MAX, &format, e));
+    if (format != SHARD_FORMAT)
+        FAIL(e, ERR_CONFIG, "format %lld, this program reads format %d", (long long)format,
+             SHARD_FORMAT);
+    TRY(jdoc_get(m->doc, "study", JSON_OBJECT, &study, e));
+    TRY(jdoc_string(m->doc, "command", &m->command, e));
+    TRY(jdoc_int(study, "of", 1, SHARD_MOST, &of, e));
+    TRY(jdoc_int(study, "asked", 0, TRACE_INDEX, &asked, e));
+    TRY(jdoc_string(study, "data_sha256", &m->data_sha256, e));
+    TRY(jdoc_string(study, "records_sha256", &hash, e));
+    m->of = (int)of;
+    m->asked = (size_t)asked;
+    folder_path(&m->folder, "records.jsonl", path);
+    TRY(zio_read(path, TRACE_BYTES, &m->records_text, e));
+    TRY(sha256_hex(m->records_text.s, m->records_text.len, sha256, e));
+    if (strcmp(sha256, hash) != 0)
+        FAIL(e, ERR_DATA, "%s is not the file that it names", path);
+    TRY(records_read(m->records_text.s, m->records_text.len, &m->records, e));
+    m->grid = json_object_get(m->doc, "grid");
+    if (!json_is_object(m->grid))
+        m->grid = NULL;
+    return m->grid ? merge_grid(m, study, e) : merge_single(m, e);
+}
+
+static int merge_compare(const void *a, const void *b)
+{
+    return strcmp(((const struct merge_id *)a)->id, ((const struct merge_id *)b)->id);
+}
+
+static int merge_ids(struct merge *m, struct err *e)
+{
+    m->id = mem_zalloc(m->records.n ? m->records.n : 1, sizeof *m->id);
+    if (!m->id)
+        return NOMEM(e, m->records.n * sizeof *m->id, "questions");
+    for (size_t i = 0; i < m->records.n; i++) {
+        const struct records_row *r = &m->records.r[i];
+        if (r->kind == MEDQA_QUESTION)
+            m->id[m->n_id++] = (struct merge_id){r->id, i};
+        m->questions += i < m->asked && r->kind == MEDQA_QUESTION;
+        m->rejected += i < m->asked && r->kind == MEDQA_REJECTED;
+    }
+    qsort(m->id, m->n_id, sizeof *m->id, merge_compare);
+    return shard_order_of(&m->records, m->asked, &m->order, e);
+}
+
+int merge_open(const char *dir, struct merge **out, struct err *e)
+{
+    struct merge *m = mem_zalloc(1, sizeof *m);
+    char path[1100];
+    int rc;
+    if (!m)
+        return NOMEM(e, sizeof *m, "a study");
+    m->folder.lock = m->out.lock = -1;
+    m->text = m->records_text = (struct str)STR_INIT;
+    if ((size_t)snprintf(m->folder.dir, sizeof m->folder.dir, "%s", dir) >= 900)
+        TRY_DONE(err_set(e, ERR_USAGE, "the folder's name is too long: %zu bytes, at most 899",
+                         strlen(dir)));
+    if (!folder_has(&m->folder, SHARD_FILE))
+        TRY_DONE(err_set(e, ERR_NOINPUT,
+                         "%s holds no shards: it has no " SHARD_FILE
+                         "; give the --out of mas eval --shard",
+                         dir));
+    folder_path(&m->folder, SHARD_FILE, path);
+    TRY_DONE(zio_read(path, MERGE_BYTES, &m->text, e));
+    rc = merge_study(m, e);
+    if (rc < 0)
+        err_wrap(e, rc, "%s", path);
+    TRY_DONE(rc);
+    TRY_DONE(merge_ids(m, e));
+    *out = m;
+    return 0;
+done:
+    merge_close(m);
+    return rc;
+}
+
+void merge_close(struct merge *m)
+{
+    if (!m)
+        return;
+    lease_give(m->lease);
+    json_decref(m->doc);
+    str_free(&m->text);
+    str_free(&m->records_text);
+    records_free(&m->records);
+    shard_order_free(&m->order);
+    for (size_t i = 0; i < m->n_cell; i++) {
+        str_free(&m->cell[i].identity);
+        str_free(&m->cell[i].sessions);
+    }
+    mem_free(m->cell);
+    mem_free(m->cells_of);
+    mem_free(m->id);
+    mem_free(m);
+}
+
+int merge_shards(const struct merge *m)
+{
+    return m->of;
+}
+
+size_t merge_cells(const struct merge *m)
+{
+    return m->n_cell;
+}
+
+const char *merge_cell_name(const struct merge *m, size_t cell)
+{
+    return m->cell[cell].name;
+}
+
+void merge_counts(const struct merge *m, size_t cell, size_t *questions, size_t *failed,
+                  size_t *rejected)
+{
+    *questions = m->questions;
+    *failed = m->cell[cell].failed;
+    *rejected = m->rejected;
+}
+
+static struct shard_span merge_span(const struct merge *m, const struct merge_cell *c, int shard)
+{
+    const struct shard s = {.i = shard, .n = m->of};
+    return shard_share(s, m->cells_of, m->n_model, c->model, m->order.units);
+}
+
+static void merge_dir(const struct merge *m, const struct merge_cell *c, int shard, char out[1200])
+{
+    char name[40];
+    shard_name((struct shard){.i = shard, .n = m->of}, name);
+    snprintf(out, 1200, "%.900s/%s%s%s", m->folder.dir, name, *c->name ? "/" : "", c->name);
+}
+
+/* ---- the proof ------------------------------------------------------------------------------- */
+
+/* The identity of the whole: that of a shard without its mark. */
+static int merge_unmark(const struct merge *m, int shard, const char *s, size_t n, struct str *out,
+                        struct err *e)
+{
+    static const char mark[] = ", \"shard\": ";
+    json_t *doc = NULL, *of = NULL, *bare = NULL;
+    json_int_t i = 0, all = 0;
+    size_t at = n;
+    int rc;
+    TRY_DONE(jdoc_load(s, n, &doc, e));
+    rc = jdoc_get(doc, "shard", JSON_OBJECT, &of, e);
+    if (rc < 0)
+        rc = err_set(e, ERR_CONFIG, "it is no shard of a study");
+    TRY_DONE(rc);
+    TRY_DONE(jdoc_int(of, "shard", 1, SHARD_MOST, &i, e));
+    TRY_DONE(jdoc_int(of, "of", 1, SHARD_MOST, &all, e));
+    if (i != shard || all != m->of)
+        TRY_DONE(err_set(e, ERR_CONFIG, "it is shard %lld of %lld, this is the place of %d of %d",
+                         (long long)i, (long long)all, shard, m->of));
+    while (at && (at + sizeof mark - 1 > n || memcmp(s + at, mark, sizeof mark - 1) != 0))
+        at--;
+    str_add(out, s, at);
+    str_addc(out, '}');
+    TRY_DONE(str_ok(out, "an identity", e));
+    TRY_DONE(jdoc_load(out->s, out->len, &bare, e));
+    json_object_del(doc, "shard");
+    if (!json_equal(doc, bare))
+        rc = err_set(e, ERR_DATA, "its mark as a shard does not end its identity");
+done:
+    json_decref(doc);
+    json_decref(bare);
+    return rc;
+}
+
+/* Compares the identity with that of the first shard of the cell, or keeps it as the first. */
+static int merge_identity(const struct merge *m, struct merge_cell *c, int shard,
+                          const struct trace_run *run, struct err *e)
+{
+    struct str bare = STR_INIT, diff = STR_INIT;
+    const char *s = NULL;
+    size_t n = 0;
+    json_t *doc = NULL;
+    int rc, count = 0;
+    TRY_DONE(merge_member(run->json.s, run->json.len, "identity", &s, &n, e));
+    TRY_DONE(merge_unmark(m, shard, s, n, &bare, e));
+    TRY_DONE(jdoc_load(bare.s, bare.len, &doc, e));
+    const char *data = json_string_value(json_object_get(doc, "data_sha256"));
+    if (!data || strcmp(data, m->data_sha256) != 0)
+        TRY_DONE(err_set(e, ERR_CONFIG, "its data has sha256 %.12s.., that of the study %.12s..",
+                         data ? data : "?", m->data_sha256));
+    if (!c->first) {
+        c->first = shard;
+        c->identity = bare;
+        bare = (struct str)STR_INIT;
+        goto done;
+    }
+    json_decref(doc);
+    doc = NULL;
+    TRY_DONE(jdoc_load(c->identity.s, c->identity.len, &doc, e));
+    TRY_DONE(trace_differences(doc, bare.s, NULL, &count, &diff, e));
+    if (count)
+        rc = err_set(e, ERR_CONFIG, "it is of another study than shard %d: %s", c->first, diff.s);
+done:
+    json_decref(doc);
+    str_free(&bare);
+    str_free(&diff);
+    return rc;
+}
+
+/* The sessions of run.json, after those of the other shards. */
+static int merge_sessions(struct merge_cell *c, const struct trace_run *run, struct err *e)
+{
+    const char *s = NULL;
+    size_t n = 0;
+    TRY(merge_member(run->json.s, run->json.len, "sessions", &s, &n, e));
+    if (n < 2)
+        FAIL(e, ERR_DATA, "'sessions' is no array");
+    str_adds(&c->sessions, c->sessions.len ? ",\n" : "");
+    str_add(&c->sessions, s + 1, n - 2);
+    return str_ok(&c->sessions, "sessions", e);
+}
+
+/* The records of the shard are those of its ranks, one after the other. */
+static int merge_records(const struct merge *m, struct shard_span span, const struct trace_run *run,
+                         size_t *questions, struct err *e)
+{
+    size_t at = 0;
+    *questions = 0;
+    for (size_t i = 0; i < m->order.n; i++) {
+        const struct records_row *want = &m->records.r[i];
+        if (m->order.rank[i] < span.lo || m->order.rank[i] >= span.hi)
+            continue;
+        const struct records_row *have = at < run->records.n ? &run->records.r[at] : NULL;
+        if (!have || have->kind != want->kind || have->line != want->line ||
+            strcmp(have->id, want->id) != 0)
+            FAIL(e, ERR_DATA,
+                 "its record %zu is not record %zu of the data file, as the division "
+                 "has it",
+                 at + 1, i + 1);
+        *questions += want->kind == MEDQA_QUESTION;
+        at++;
+    }
+    if (at != run->records.n || run->asked != at)
+        FAIL(e, ERR_DATA, "it has %zu records and asks for %zu, the division gives it %zu",
+             run->records.n, run->asked, at);
+    return 0;
+}
+
+static int merge_check_shard(const struct merge *m, struct merge_cell *c, int shard, struct err *e)
+{
+    const struct shard_span span = merge_span(m, c, shard);
+    struct trace_run run = {.asked = 0};
+    struct folder f = {.lock = -1};
+    char dir[1200];
+    size_t questions = 0;
+    int rc;
+    if (span.lo == span.hi)
+        return 0;
+    merge_dir(m, c, shard, dir);
+    snprintf(f.dir, sizeof f.dir, "%.1000s", dir);
+    if (!folder_has(&f, "run.json"))
+        FAIL(e, ERR_AGAIN, "it has not begun");
+    TRY_DONE(trace_read(dir, &run, e));
+    TRY_DONE(merge_identity(m, c, shard, &run, e));
+    TRY_DONE(merge_records(m, span, &run, &questions, e));
+    if (run.results.n != questions)
+        TRY_DONE(
+            err_set(e, ERR_AGAIN, "%zu of %zu questions are finished", run.results.n, questions));
+    TRY_DONE(merge_sessions(c, &run, e));
+    for (size_t i = 0; i < run.results.n; i++) {
+        c->correct += run.results.r[i].correct;
+        c->failed += run.results.r[i].state == CONSULT_FAILED;
+    }
+done:
+    trace_run_free(&run);
+    return rc;
+}
+
+int merge_check(struct merge *m, struct str *faults, struct err *e)
+{
+    size_t n[3] = {0}; /* unfinished, foreign, damaged */
+    for (size_t k = 0; k < m->n_cell; k++) {
+        struct merge_cell *c = &m->cell[k];
+        for (int i = 1; i <= m->of; i++) {
+            struct err why = {.code = 0};
+            const int rc = merge_check_shard(m, c, i, &why);
+            if (rc == ERR_NOMEM)
+                FAIL(e, rc, "%s", why.msg);
+            if (rc == 0)
+                continue;
+            n[rc == ERR_AGAIN ? 0 : rc == ERR_CONFIG ? 1 : 2]++;
+            str_addf(faults, "shard %d of %d%s%s: %s; %s: %s %d/%d\n", i, m->of,
+                     *c->name ? ", cell " : "", c->name, why.msg,
+                     rc == ERR_AGAIN    ? "run"
+                     : rc == ERR_CONFIG ? "start it again by mas eval --force-new"
+                                        : "mend it by mas eval --repair",
+                     m->command, i, m->of);
+        }
+    }
+    TRY(str_ok(faults, "faults", e));
+    if (n[0] + n[1] + n[2])
+        FAIL(e,
+             n[1]   ? ERR_CONFIG
+             : n[2] ? ERR_DATA
+                    : ERR_AGAIN,
+             "%s cannot be merged: %zu shards are missing or unfinished, %zu are of another study, "
+             "%zu are damaged",
+             m->folder.dir, n[0], n[1], n[2]);
+    return 0;
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+int merge_begin(struct merge *m, const char *out, const atomic_int *stop, struct err *e)
+{
+    const struct lease_options lo = {.dir = out, .what = out, .stop = stop};
+    TRY(folder_make(&m->out, out, e));
+    if (strlen(m->out.dir) > 880)
+        FAIL(e, ERR_USAGE, "the folder's name is too long: %zu bytes, at most 880",
+             strlen(m->out.dir));
+    return lease_take(&lo, &m->lease, e);
+}
+
+struct merge_line { /* a case with its calls, in the text of its shard */
+    size_t record, shard;
+    const struct replay_case *of;
+};
+
+static int merge_by_record(const void *a, const void *b)
+{
+    const struct merge_line *x = a, *y = b;
+    return (x->record > y->record) - (x->record < y->record);
+}
+
+/* The case line with the record's number in the whole, and without the time of another host's
+ * clock. Quotes in its strings are escaped, so the keys occur once. */
+static int merge_case_line(const char *s, size_t n, size_t record, struct str *out, struct err *e)
+{
+    static const char number[] = ", \"n\": ", ended[] = ", \"ended\": ", crc[] = ", \"crc\": \"";
+    const char *a = memmem(s, n, number, sizeof number - 1);
+    const char *b = memmem(s, n, ended, sizeof ended - 1);
+    const size_t begin = out->len;
+    if (!a || !b || b < a || n < 20 || memcmp(s + n - 20, crc, sizeof crc - 1) != 0)
+        FAIL(e, ERR_DATA, "a case line without n, ended and crc");
+    const char *end = s + n - 20;
+    str_add(out, s, (size_t)(a - s));
+    str_addf(out, "%s%zu", number, record);
+    a += sizeof number - 1;
+    a += strspn(a, "0123456789");
+    str_add(out, a, (size_t)(b - a));
+    str_addf(out, "%snull", ended);
+    b += sizeof ended - 1;
+    while (b < end && *b != ',')
+        b++;
+    str_add(out, b, (size_t)(end - b));
+    trace_end_line(out, begin);
+    return 0;
+}
+
+static int merge_case(const struct replay *r, const struct merge_line *l, struct str *out,
+                      struct err *e)
+{
+    const struct replay_case *c = l->of;
+    const char *line = r->text.s + c->last;
+    str_add(out, r->text.s + c->first, c->last - c->first);
+    return merge_case_line(line, c->end - c->last - 1, l->record, out, e);
+}
+
+/* Opens the traces of all shards of the cell and lists their cases in the order of the data. */
+static int merge_collect(const struct merge *m, const struct merge_cell *c, struct replay *r,
+                         struct merge_line **lines, size_t *n, struct err *e)
+{
+    size_t cap = 0;
+    for (int i = 1; i <= m->of; i++) {
+        const struct shard_span span = merge_span(m, c, i);
+        char dir[1200];
+        if (span.lo == span.hi)
+            continue;
+        merge_dir(m, c, i, dir);
+        TRY(replay_open(dir, &r[i - 1], e));
+        for (size_t k = 0; k < r[i - 1].n; k++) {
+            const struct replay_case *of = &r[i - 1].c[k];
+            const struct merge_id key = {.id = r[i - 1].results.r[of->result].id};
+            const struct merge_id *hit =
+                bsearch(&key, m->id, m->n_id, sizeof *m->id, merge_compare);
+            if (!hit)
+                FAIL(e, ERR_DATA, "%s: question %s is not in the data", dir, key.id);
+            TRY(mem_grow(lines, &cap, *n + 1, sizeof **lines, "cases", e));
+            (*lines)[(*n)++] = (struct merge_line){hit->record, (size_t)i - 1, of};
+        }
+    }
+    if (*n)
+        qsort(*lines, *n, sizeof **lines, merge_by_record);
+    if (*n != m->questions)
+        FAIL(e, ERR_AGAIN, "%zu cases, %zu questions: a shard changed meanwhile; try again", *n,
+             m->questions);
+    return 0;
+}
+
+static int merge_lines(const struct merge *m, const struct merge_cell *c, struct trace *t,
+                       struct err *e)
+{
+    struct replay *r = mem_zalloc((size_t)m->of, sizeof *r);
+    struct merge_line *lines = NULL;
+    struct str text = STR_INIT;
+    size_t n = 0;
+    int rc = r ? 0 : NOMEM(e, (size_t)m->of * sizeof *r, "shards");
+    if (rc == 0)
+        rc = merge_collect(m, c, r, &lines, &n, e);
+    for (size_t i = 0; i < n && rc == 0; i++)
+        if (!trace_has(t, (int64_t)lines[i].record))
+            rc = merge_case(&r[lines[i].shard], &lines[i], &text, e);
+    if (rc == 0)
+        rc = str_ok(&text, "merged cases", e);
+    if (rc == 0 && text.len)
+        rc = trace_import(t, &text, e);
+    for (int i = 0; r && i < m->of; i++)
+        replay_free(&r[i]);
+    mem_free(r);
+    mem_free(lines);
+    str_free(&text);
+    return rc;
+}
+
+/* Each shard keeps the file of paraphrases that its identity names by a hash. */
+static int merge_paraphrases(const struct merge *m, const struct merge_cell *c, const char *dir,
+                             struct err *e)
+{
+    char from[1200], path[1300];
+    struct folder to = {.lock = -1};
+    struct str text = STR_INIT;
+    int rc = 0;
+    merge_dir(m, c, c->first, from);
+    snprintf(path, sizeof path, "%s/" VARY_FILE, from);
+    if (access(path, F_OK) != 0)
+        return 0;
+    snprintf(to.dir, sizeof to.dir, "%s", dir);
+    TRY_DONE(zio_read(path, MERGE_BYTES, &text, e));
+    TRY_DONE(folder_save(&to, VARY_FILE, text.s, text.len, e));
+done:
+    str_free(&text);
+    return rc;
+}
+
+int merge_write(struct merge *m, size_t cell, char dir[1024], struct trace **t, struct err *e)
+{
+    struct merge_cell *c = &m->cell[cell];
+    struct str describe = STR_INIT;
+    const char *s = NULL;
+    size_t n = 0;
+    struct trace *to = NULL;
+    int rc;
+    TRY_DONE(merge_member(m->text.s, m->text.len, "data", &s, &n, e));
+    str_add(&describe, s, n);
+    TRY_DONE(str_ok(&describe, "run.json", e));
+    snprintf(dir, 1024, "%.900s%s%s", m->out.dir, *c->name ? "/" : "", c->name);
+    const struct trace_given given = {
+        .records = m->records_text.s, .describe = describe.s, .sessions = c->sessions.s};
+    const struct trace_options o = {.dir = dir,
+                                    .identity = c->identity.s,
+                                    .about = "{}",
+                                    .asked = m->asked,
+                                    .lease = m->lease,
+                                    .given = &given};
+    TRY_DONE(trace_open(&o, &to, e));
+    TRY_DONE(merge_paraphrases(m, c, dir, e));
+    TRY_DONE(merge_lines(m, c, to, e));
+    TRY_DONE(trace_seal(to, e));
+    *t = to;
+    to = NULL;
+done:
+    trace_close(to);
+    str_free(&describe);
+    return rc;
+}
+
+int merge_write_grid(struct merge *m, struct err *e)
+{
+    json_t *doc = m->grid ? json_deep_copy(m->grid) : NULL;
+    char *text = NULL;
+    int rc = 0;
+    if (!m->grid)
+        return 0;
+    json_t *cells = json_object_get(doc, "cells");
+    bool bad = !cells;
+    for (size_t i = 0; i < m->n_cell && !bad; i++) {
+        json_t *c = json_array_get(cells, i);
+        bad = json_object_set_new(c, "state", json_string("done")) != 0 ||
+              json_object_set_new(c, "done", json_integer((json_int_t)m->questions)) != 0 ||
+              json_object_set_new(c, "total", json_integer((json_int_t)m->questions)) != 0 ||
+              json_object_set_new(c, "correct", json_integer((json_int_t)m->cell[i].correct)) != 0;
+    }
+    text = bad ? NULL : json_dumps(doc, 0);
+    if (!text)
+        rc = NOMEM(e, m->text.len, "grid.json");
+    else
+        rc = folder_save(&m->out, "grid.json", text, strlen(text), e);
+    json_decref(doc);
+    free(text);
+    return rc;
+}

@@ -1,0 +1,41 @@
+/*
+ * merge: makes one run of the shards of a study (shard.h). Before it writes, it proves:
+ * - All shards have the same identity.
+ * - Each record is in the shard that the division gives it.
+ * - Each question is finished exactly once.
+ *
+ * A merged trace has the cases in the order of the data file. Their record numbers are those of the
+ * whole. `ended` is null, because the clocks of several hosts cannot be compared.
+ */
+#ifndef MAS_MERGE_H
+#define MAS_MERGE_H
+
+#include "str.h"
+#include "trace.h"
+
+struct merge; /* a study that was read */
+
+/* Reads shards.json and records.jsonl of dir. ERR_NOINPUT: no shards; ERR_DATA, ERR_CONFIG. */
+int merge_open(const char *dir, struct merge **out, struct err *e);
+void merge_close(struct merge *m); /* accepts NULL */
+
+int merge_shards(const struct merge *m);   /* N */
+size_t merge_cells(const struct merge *m); /* runs of the study, 1 unless it is an experiment */
+/* The folder of a cell below that of the study; "" for a single run. */
+const char *merge_cell_name(const struct merge *m, size_t cell);
+/* Questions of a checked cell, those that failed, and rejected records. */
+void merge_counts(const struct merge *m, size_t cell, size_t *questions, size_t *failed,
+                  size_t *rejected);
+
+/* Checks all shards of all cells. Appends a line a fault to faults. ERR_AGAIN: shards are missing
+ * or unfinished; ERR_CONFIG: a shard is of another study; ERR_DATA: one is damaged. */
+int merge_check(struct merge *m, struct str *faults, struct err *e);
+/* Makes the folder of the result and takes its lease. stop: as in lease_options. ERR_CREATE. */
+int merge_begin(struct merge *m, const char *out, const atomic_int *stop, struct err *e);
+/* Writes one checked cell into that folder and seals it. *t: its trace, open for reports. dir: its
+ * folder. */
+int merge_write(struct merge *m, size_t cell, char dir[1024], struct trace **t, struct err *e);
+/* Writes grid.json of an experiment; nothing for a single run. */
+int merge_write_grid(struct merge *m, struct err *e);
+
+#endif

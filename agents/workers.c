@@ -1,0 +1,494 @@
+/* The parent of the workers: the queue, the deaths, the trace. */
+#define _GNU_SOURCE /* for SOCK_CLOEXEC */
+#include "workers.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "log.h"
+#include "mem.h"
+#include "worker_frame.h"
+
+#define WORKERS_POLL_MS 100
+#define WORKERS_SHOW_NS 500000000
+#define WORKERS_END_NS ((int64_t)30 * 1000000000) /* a stopped worker is killed after this time */
+#define WORKERS_YOUNG 3 /* deaths in a row before any was ready or finished a case */
+
+enum workers_state { WAITING, GIVEN, FINISHED };
+
+struct workers_item { /* a question */
+    unsigned char state;
+    unsigned char deaths;
+    int by; /* the worker that has it */
+};
+
+struct workers_one {
+    pid_t pid; /* 0 = there is none */
+    int fd;
+    struct str in, identity, about;
+    bool ready, over, alone;
+    int slots;
+    size_t flight;
+};
+
+struct workers {
+    const struct workers_options *o;
+    struct workers_one *w;     /* (o->n) */
+    struct workers_item *item; /* (o->n_question) */
+    size_t next;               /* no item before it waits, unless it came back */
+    size_t open;               /* items that are not finished */
+    size_t back;               /* items that wait again */
+    struct trace *trace;
+    struct str identity;
+    struct workers_outcome *out;
+    int64_t begin, shown, stopped; /* ns; stopped 0 = not */
+    int young;                     /* deaths since something went well */
+    int rc;
+    struct err err;
+};
+
+static void workers_fail(struct workers *s, int rc, const struct err *why)
+{
+    if (!s->rc) {
+        s->rc = rc;
+        s->err = *why;
+    }
+}
+
+/* ---- processes ------------------------------------------------------------------------------- */
+
+static int workers_start(struct workers *s, int number, struct err *e)
+{
+    struct workers_one *w = &s->w[number];
+    int pair[2], n = 0;
+    pid_t pid = 0;
+    int *ours = mem_zalloc((size_t)s->o->n + 1, sizeof *ours);
+    if (!ours)
+        return NOMEM(e, (size_t)s->o->n * sizeof *ours, "a worker");
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+        mem_free(ours);
+        FAIL(e, ERR_AGAIN, "cannot make a socket for worker %d: %s", number + 1, strerror(errno));
+    }
+    for (int i = 0; i < s->o->n; i++)
+        if (s->w[i].pid)
+            ours[n++] = s->w[i].fd;
+    ours[n++] = pair[0];
+    const struct worker_start ws = {.number = number, .fd = pair[1], .close = ours, .n_close = n};
+    const int rc = s->o->start(&ws, &pid, s->o->user, e);
+    mem_free(ours);
+    close(pair[1]);
+    if (rc < 0) {
+        close(pair[0]);
+        return rc;
+    }
+    *w = (struct workers_one){
+        .pid = pid, .fd = pair[0], .in = STR_INIT, .identity = STR_INIT, .about = STR_INIT};
+    return 0;
+}
+
+static void workers_forget(struct workers_one *w)
+{
+    close(w->fd);
+    str_free(&w->in);
+    str_free(&w->identity);
+    str_free(&w->about);
+    w->pid = 0;
+}
+
+/* ---- the queue ------------------------------------------------------------------------------- */
+
+/* The next question for a worker; o->n_question = none. alone: one that was in flight at two
+ * deaths. */
+static size_t workers_pick(struct workers *s, bool alone)
+{
+    const size_t n = s->o->n_question;
+    while (s->next < n && s->item[s->next].state != WAITING)
+        s->next++;
+    if (!alone && s->next < n && !s->item[s->next].deaths)
+        return s->next;
+    for (size_t i = 0; i < n && s->back; i++)
+        if (s->item[i].state == WAITING && s->item[i].deaths &&
+            alone == (s->item[i].deaths == WORKERS_KILLS - 1))
+            return i;
+    for (size_t i = s->next; i < n && !alone; i++)
+        if (s->item[i].state == WAITING && !s->item[i].deaths)
+            return i;
+    return n;
+}
+
+static void workers_give(struct workers *s, int number, size_t at, const char *fail)
+{
+    struct workers_one *w = &s->w[number];
+    struct workers_item *it = &s->item[at];
+    struct err e; /* a worker that is gone is seen by its end */
+    s->back -= it->deaths > 0;
+    it->state = GIVEN;
+    it->by = number;
+    w->flight++;
+    (void)worker_send(w->fd, WORKER_GIVE, s->o->question[at].index, fail, strlen(fail), &e);
+}
+
+/* Questions that a worker may have: its slots and one more to come, but no more than its part of
+ * the open ones. */
+static size_t workers_limit(const struct workers *s, const struct workers_one *w)
+{
+    const size_t part = (s->open + (size_t)s->o->n - 1) / (size_t)s->o->n;
+    const size_t most = (size_t)w->slots + 1;
+    return part < most ? part : most;
+}
+
+static void workers_fill(struct workers *s, int number)
+{
+    struct workers_one *w = &s->w[number];
+    char why[160];
+    if (!w->pid || !w->ready || w->over || s->stopped || s->rc)
+        return;
+    while (!w->alone && w->flight < workers_limit(s, w)) {
+        size_t at = workers_pick(s, false);
+        if (at < s->o->n_question && s->item[at].deaths >= WORKERS_KILLS) {
+            snprintf(why, sizeof why,
+                     "%d worker processes ended while they worked on this question",
+                     s->item[at].deaths);
+            s->out->failed_by_deaths++;
+            workers_give(s, number, at, why);
+            continue;
+        }
+        if (at == s->o->n_question && !w->flight) {
+            at = workers_pick(s, true);
+            w->alone = at < s->o->n_question;
+        }
+        if (at == s->o->n_question)
+            break;
+        workers_give(s, number, at, "");
+    }
+}
+
+/* ---- messages of a worker -------------------------------------------------------------------- */
+
+static void workers_count(struct run_progress *p, const struct result *r, bool fresh)
+{
+    p->done++;
+    p->correct += r->correct;
+    p->unparsed += r->state == CONSULT_UNPARSED;
+    p->failed += r->state == CONSULT_FAILED;
+    p->fresh += fresh;
+    p->new_tokens += fresh ? r->think_tokens + r->new_tokens : 0;
+    p->prompt_tokens += fresh ? r->prompt_tokens : 0;
+}
+
+static size_t workers_find(const struct workers *s, int64_t index)
+{
+    size_t lo = 0, hi = s->o->n_question;
+    while (lo < hi) {
+        const size_t mid = lo + (hi - lo) / 2;
+        if (s->o->question[mid].index < index)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo < s->o->n_question && s->o->question[lo].index == index ? lo : s->o->n_question;
+}
+
+/* The finished questions of an earlier start. */
+static int workers_adopt(struct workers *s, struct err *e)
+{
+    const struct results *rs = trace_results(s->trace);
+    for (size_t i = 0; i < rs->n; i++) {
+        const struct result *r = &rs->r[i];
+        const size_t at = workers_find(s, r->index);
+        if (at == s->o->n_question && r->index <= s->o->question[at - 1].index)
+            FAIL(e, ERR_CONFIG, "the run holds question %s, which the data has not at record %lld",
+                 r->id, (long long)r->index + 1);
+        if (at == s->o->n_question) {
+            s->out->progress.beyond++;
+            continue;
+        }
+        if (strcmp(s->o->question[at].id, r->id) != 0)
+            FAIL(e, ERR_CONFIG, "the run holds question %s as record %lld, where the data has %s",
+                 r->id, (long long)r->index + 1, s->o->question[at].id);
+        s->item[at].state = FINISHED;
+        s->open--;
+        workers_count(&s->out->progress, r, false);
+    }
+    return 0;
+}
+
+static int workers_ready(struct workers *s, struct workers_one *w, int64_t slots, struct err *e)
+{
+    if (!s->trace) {
+        TRY(s->o->ready(w->identity.s, w->about.s, &s->trace, s->o->user, e));
+        str_adds(&s->identity, w->identity.s);
+        TRY(str_ok(&s->identity, "an identity", e));
+        if (s->o->n_question)
+            TRY(workers_adopt(s, e));
+        s->begin = clock_ns();
+    } else if (strcmp(s->identity.s, w->identity.s) != 0) {
+        FAIL(e, ERR_CONFIG,
+             "a worker has another model, prompts or options than the first one: a file has "
+             "changed; start again");
+    }
+    w->ready = true;
+    w->slots = (int)slots;
+    return 0;
+}
+
+static int workers_done(struct workers *s, int number, const struct worker_frame *f,
+                        const char *text, struct err *e)
+{
+    const size_t at = workers_find(s, f->number);
+    struct str lines = STR_INIT;
+    if (at == s->o->n_question || s->item[at].state != GIVEN || s->item[at].by != number)
+        FAIL(e, ERR_BUG, "worker %d answers question %lld, which it was not given", number + 1,
+             (long long)f->number);
+    str_add(&lines, text, (size_t)f->n);
+    int rc = str_ok(&lines, "a case", e);
+    if (rc == 0)
+        rc = trace_import(s->trace, &lines, e);
+    str_free(&lines);
+    TRY(rc);
+    const struct results *rs = trace_results(s->trace);
+    workers_count(&s->out->progress, &rs->r[rs->n - 1], true);
+    s->item[at].state = FINISHED;
+    s->open--;
+    s->w[number].flight--;
+    s->w[number].alone = false;
+    s->young = 0;
+    return 0;
+}
+
+static int workers_message(struct workers *s, int number, const struct worker_frame *f,
+                           const char *text, struct err *e)
+{
+    struct workers_one *w = &s->w[number];
+    switch ((enum worker_kind)f->kind) {
+    case WORKER_IDENTITY:
+        str_add(&w->identity, text, (size_t)f->n);
+        return str_ok(&w->identity, "an identity", e);
+    case WORKER_ABOUT:
+        str_add(&w->about, text, (size_t)f->n);
+        return str_ok(&w->about, "settings", e);
+    case WORKER_READY:
+        return workers_ready(s, w, f->number, e);
+    case WORKER_DONE:
+        return workers_done(s, number, f, text, e);
+    case WORKER_FIGURES:
+        str_adds(&s->out->figures, s->out->figures.len > 1 ? ", " : "");
+        str_add(&s->out->figures, text, (size_t)f->n);
+        return str_ok(&s->out->figures, "figures", e);
+    case WORKER_ERROR:
+        if (f->number == ERR_CANCEL && s->stopped)
+            return 0;
+        FAIL(e, (int)f->number, "worker %d: %.900s", number + 1, text);
+    case WORKER_GIVE:
+    case WORKER_OVER:
+    case WORKER_STOP:
+        break;
+    }
+    FAIL(e, ERR_BUG, "worker %d sends message %d", number + 1, (int)f->kind);
+}
+
+/* Handles all whole messages that have come. *gone: there will be no more. */
+static void workers_listen(struct workers *s, int number, bool *gone)
+{
+    struct workers_one *w = &s->w[number];
+    struct err e = {.code = 0};
+    struct worker_frame f;
+    const char *text;
+    int rc = worker_receive(w->fd, &w->in, gone, &e);
+    if (rc < 0)
+        workers_fail(s, rc, &e);
+    while (worker_next(&w->in, &f, &text)) {
+        /* after an error of the disk, cases are lost and asked again by the next start */
+        if (!s->rc || s->rc == ERR_CANCEL || f.kind == WORKER_FIGURES) {
+            e = (struct err){.code = 0};
+            rc = workers_message(s, number, &f, text, &e);
+            if (rc < 0)
+                workers_fail(s, rc, &e);
+        }
+        worker_drop(&w->in, &f);
+    }
+}
+
+/* ---- deaths ---------------------------------------------------------------------------------- */
+
+static void workers_blame(struct workers *s, int number)
+{
+    for (size_t i = 0; i < s->o->n_question; i++) {
+        struct workers_item *it = &s->item[i];
+        if (it->state != GIVEN || it->by != number)
+            continue;
+        it->state = WAITING;
+        it->deaths = it->deaths < 100 ? (unsigned char)(it->deaths + 1) : it->deaths;
+        s->back++;
+        s->next = i < s->next ? i : s->next;
+    }
+}
+
+/* A worker has ended. If it was not to end, its questions wait again, and it is replaced. */
+static void workers_buried(struct workers *s, int number)
+{
+    struct workers_one *w = &s->w[number];
+    struct err e = {.code = 0};
+    int status = 0;
+    const size_t flight = w->flight;
+    const bool wanted = w->over || s->stopped || s->rc;
+    while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    const long pid = (long)w->pid;
+    workers_forget(w);
+    if (wanted && !flight)
+        return;
+    if (wanted && (s->stopped || s->rc))
+        return;
+    s->out->deaths++;
+    s->young++;
+    workers_blame(s, number);
+    char how[64];
+    if (WIFSIGNALED(status))
+        snprintf(how, sizeof how, "by signal %d", WTERMSIG(status));
+    else
+        snprintf(how, sizeof how, "with exit code %d", WEXITSTATUS(status));
+    log_warn(
+        "worker %d (process %ld) ended %s with %zu questions in flight; another takes its place",
+        number + 1, pid, how, flight);
+    if (s->young > WORKERS_YOUNG * s->o->n) {
+        err_set(&e, ERR_AGAIN,
+                "%d worker processes ended one after the other, the last one %s, and none finished "
+                "a question; see its messages, and try without workers",
+                s->young, how);
+        workers_fail(s, ERR_AGAIN, &e);
+        return;
+    }
+    const int rc = workers_start(s, number, &e);
+    if (rc < 0)
+        workers_fail(s, rc, &e);
+}
+
+/* ---- the loop -------------------------------------------------------------------------------- */
+
+static void workers_show(struct workers *s, bool always)
+{
+    struct run_progress *p = &s->out->progress;
+    const int64_t now = clock_ns();
+    if (!always && now - s->shown < WORKERS_SHOW_NS)
+        return;
+    p->in_flight = 0;
+    for (int i = 0; i < s->o->n; i++)
+        p->in_flight += s->w[i].pid ? s->w[i].flight : 0;
+    p->seconds = (double)(now - s->begin) * 1e-9;
+    s->shown = now;
+    if (s->o->progress && s->trace)
+        s->o->progress(p, s->o->user);
+}
+
+static size_t workers_alive(const struct workers *s)
+{
+    size_t n = 0;
+    for (int i = 0; i < s->o->n; i++)
+        n += s->w[i].pid != 0;
+    return n;
+}
+
+static void workers_tell(struct workers *s, enum worker_kind kind)
+{
+    struct err e;
+    for (int i = 0; i < s->o->n; i++)
+        if (s->w[i].pid && (kind == WORKER_STOP || (s->w[i].ready && !s->w[i].over))) {
+            (void)worker_send(s->w[i].fd, kind, 0, "", 0, &e);
+            s->w[i].over |= kind == WORKER_OVER;
+        }
+}
+
+/* The end is wanted: by a signal, or by an error. */
+static void workers_stop(struct workers *s)
+{
+    struct err e;
+    const int64_t now = clock_ns();
+    if (s->o->stop && atomic_load(s->o->stop) && !s->rc) {
+        err_set(&e, ERR_CANCEL, "stopped");
+        workers_fail(s, ERR_CANCEL, &e);
+    }
+    if (s->rc && !s->stopped) {
+        s->stopped = now;
+        workers_tell(s, WORKER_STOP);
+    }
+    if (s->stopped && now - s->stopped > WORKERS_END_NS)
+        for (int i = 0; i < s->o->n; i++)
+            if (s->w[i].pid)
+                kill(s->w[i].pid, SIGKILL);
+}
+
+static void workers_step(struct workers *s, struct pollfd *fd, int *of)
+{
+    nfds_t n = 0;
+    for (int i = 0; i < s->o->n; i++)
+        if (s->w[i].pid) {
+            fd[n] = (struct pollfd){.fd = s->w[i].fd, .events = POLLIN};
+            of[n++] = i;
+        }
+    (void)poll(fd, n, WORKERS_POLL_MS);
+    for (nfds_t k = 0; k < n; k++) {
+        bool gone = false;
+        if (fd[k].revents)
+            workers_listen(s, of[k], &gone);
+        if (gone)
+            workers_buried(s, of[k]);
+    }
+    workers_stop(s);
+    for (int i = 0; i < s->o->n; i++)
+        workers_fill(s, i);
+    if (s->trace && !s->open)
+        workers_tell(s, WORKER_OVER);
+    workers_show(s, false);
+}
+
+static int workers_loop(struct workers *s, struct err *e)
+{
+    struct pollfd *fd = mem_zalloc((size_t)s->o->n, sizeof *fd);
+    int *of = mem_zalloc((size_t)s->o->n, sizeof *of);
+    int rc = fd && of ? 0 : NOMEM(e, (size_t)s->o->n * sizeof *fd, "workers");
+    for (int i = 0; i < s->o->n && rc == 0; i++)
+        rc = workers_start(s, i, e);
+    if (rc < 0)
+        workers_fail(s, rc, e);
+    while (fd && of && workers_alive(s))
+        workers_step(s, fd, of);
+    workers_show(s, true);
+    mem_free(fd);
+    mem_free(of);
+    if (s->rc < 0)
+        FAIL(e, s->rc, "%s", s->err.msg);
+    if (s->open)
+        FAIL(e, ERR_BUG, "the workers ended with %zu open questions", s->open);
+    return 0;
+}
+
+int workers_run(const struct workers_options *o, struct trace **t, struct workers_outcome *out,
+                struct err *e)
+{
+    struct workers s = {.o = o, .out = out, .open = o->n_question, .identity = STR_INIT};
+    int rc = 0;
+    *out = (struct workers_outcome){.progress = {.total = o->n_question}, .figures = STR_INIT};
+    str_adds(&out->figures, "[");
+    s.w = mem_zalloc((size_t)o->n, sizeof *s.w);
+    s.item = mem_zalloc(o->n_question ? o->n_question : 1, sizeof *s.item);
+    s.begin = clock_ns();
+    if (!s.w || !s.item)
+        rc = NOMEM(e, o->n_question * sizeof *s.item, "a queue");
+    if (rc == 0)
+        rc = workers_loop(&s, e);
+    str_adds(&out->figures, "]");
+    *t = s.trace;
+    mem_free(s.w);
+    mem_free(s.item);
+    str_free(&s.identity);
+    return rc;
+}

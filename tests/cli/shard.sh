@@ -1,0 +1,164 @@
+#!/bin/bash
+# Shards of a run and of an experiment, merged, are the run of one process: the same replies, rows and figures but for times.
+# Missing, unfinished and foreign shards are named. A stopped and a killed shard go on.
+# shellcheck source=tests/cli/head.bash
+. "$(dirname "$0")/head.bash"
+demo=$MAS_SOURCE/configs/demo/questions.jsonl
+# two duplicates and a record without options
+(
+    head -12 "$demo"
+    head -2 "$demo"
+    echo '{"question": "no options"}'
+    sed -n 13,30p "$demo"
+) >data.jsonl
+one() { "$MAS" eval -c demo --data data.jsonl -s cot --set role_tokens.cot=64 --set temperature=0.7 --quiet -n 20 "$@" </dev/null; }
+# every call and every case, without times, tokens from the cache and the checksum
+essence() {
+    zcat "$1/traces.jsonl.gz" | sed -E -e 's/, "(seconds|first_seconds|ended|joules|joules_per_token)": [^,]*//g' \
+        -e 's/, "(n_cached|cached_tokens|n_pass|n_drafted|n_accepted)": [0-9]+//g' -e 's/, "energy": "[^"]*"//' \
+        -e 's/, "crc": "[0-9a-f]*"//' | sort
+}
+rows() { cut -d, -f1 "$1/results.csv" && python3 - "$1/results.csv" <<'PY'; }
+import csv, sys
+for r in csv.DictReader(open(sys.argv[1])):
+    print([v for k, v in r.items() if 'time' not in k and 'seconds' not in k and 'computed' not in k and 'joule' not in k and 'latency' not in k])
+PY
+figures() { python3 - "$1/summary.json" <<'PY'; }
+import json, sys
+d = json.load(open(sys.argv[1]))
+d.pop('engine', None)
+d['run'].pop('sessions')
+def bare(x):
+    if isinstance(x, dict):
+        return {k: bare(v) for k, v in x.items() if 'second' not in k and 'cached' not in k and 'joule' not in k and k != 'computed'}
+    return [bare(v) for v in x] if isinstance(x, list) else x
+print(json.dumps(bare(d)))
+PY
+same() { # DIR DIR
+    [ "$(essence "$1" | wc -l)" -ge 6 ] || fault "nothing to compare in $1"
+    [ "$(essence "$1")" = "$(essence "$2")" ] || fault "$1 and $2: other replies"
+    [ "$(rows "$1")" = "$(rows "$2")" ] || fault "$1 and $2: other rows: $(diff <(rows "$1") <(rows "$2") | head -4)"
+    [ "$(figures "$1")" = "$(figures "$2")" ] || fault "$1 and $2: other figures"
+    cmp "$1/records.jsonl" "$2/records.jsonl" || fault "$1 and $2: other records"
+    [ "$(sed -n '2p' "$1/run.json")" = "$(sed -n '2p' "$2/run.json")" ] || fault "$1 and $2: other identities"
+}
+
+# ---- one run
+expect 1 '1 of 20 records were rejected' one --out whole
+for i in 3 1 2; do one --out study --shard $i/3 >"$i.log" 2>&1 || [ $? = 1 ] || fault "shard $i: $(cat "$i.log")"; done
+[ "$(cat study/shard-*/records.jsonl | wc -l)" = 20 ] || fault "the shards have $(cat study/shard-*/records.jsonl | wc -l) records"
+expect 64 'run: mas merge study' "$MAS" export study
+expect 64 'mas merge study' "$MAS" verify study
+expect 64 'mas merge study' one --out study
+expect 1 '3 shards merged into study' "$MAS" merge study
+same whole study
+expect 0 '' "$MAS" export study --csv again.csv
+expect 0 'same: checksums' "$MAS" verify study
+expect 0 '' "$MAS" export study/shard-1-of-3
+expect 1 'merged' "$MAS" merge study
+expect 1 'merged into other' "$MAS" merge study -o other
+same whole other
+
+# ---- faults
+expect 64 'is no shard' one --out x --shard 4/3
+expect 64 'needs --out' one --shard 1/3
+expect 64 '--curve does not go with --shard' one --out x --shard 1/3 --curve x.svg
+expect 64 'is the folder of a run' one --out whole --shard 1/3
+expect 66 'holds no shards' "$MAS" merge whole
+expect 78 'of was 3, is 4' one --out study --shard 1/4
+expect 78 'config.seed was 42, is 7' one --out study --shard 1/3 --seed 7
+expect 78 'asked was 20, is 19' one --out study --shard 1/3 -n 19
+mv study/shard-2-of-3 kept
+expect 75 'shard 2 of 3: it has not begun; run: mas eval -c demo' "$MAS" merge study
+cp -r study/shard-1-of-3 study/shard-2-of-3
+expect 78 'it is shard 1 of 3' "$MAS" merge study
+rm -r study/shard-2-of-3
+cp -r kept study/shard-2-of-3
+sed -i 's/"specialties_sha256": "..../"specialties_sha256": "0000/' study/shard-2-of-3/run.json
+expect 78 'specialties_sha256 was' "$MAS" merge study
+rm -r study/shard-2-of-3
+cp -r kept study/shard-2-of-3
+zcat kept/traces.jsonl.gz | sed '1s/"parsed": false/"parsed": true/' | gzip >study/shard-2-of-3/traces.jsonl.gz
+expect 65 'shard 2 of 3: study/shard-2-of-3/traces.jsonl.gz:1: damaged' "$MAS" merge study
+one --out study --shard 2/3 --repair >repair.log 2>&1 || [ $? = 1 ] || fault "repair: $(cat repair.log)"
+one --out study --shard 1/3 --force-new >again.log 2>&1 || [ $? = 1 ] || fault "--force-new: $(cat again.log)"
+[ -s study/shard-1-of-3/old-1/traces.jsonl.gz ] || fault "--force-new keeps nothing: $(ls study/shard-1-of-3)"
+rm -r study/run.json study/traces.jsonl.gz study/results.csv study/summary.json
+expect 1 'merged' "$MAS" merge study
+same whole study
+
+# ---- more shards than records; a shard with one rejected record alone
+for i in 1 2 3 4 5; do
+    "$MAS" eval -c demo --data data.jsonl -s direct --quiet -n 3 --out few --shard $i/5 >few.log 2>&1 </dev/null ||
+        fault "shard $i of 5 with 3 records: $(cat few.log)"
+done
+expect 0 '5 shards merged' "$MAS" merge few
+expect 0 '' "$MAS" eval -c demo --data data.jsonl -s direct --quiet -n 3 --out few_whole
+same few few_whole
+
+# ---- variants of questions are divided like questions
+vary() { "$MAS" eval -c demo --data data.jsonl -s direct --quiet -n 3 --permute cyclic "$@" </dev/null; }
+for i in 1 2; do vary --out vary --shard $i/2 >vary.log 2>&1 || fault "variants, shard $i: $(cat vary.log)"; done
+expect 78 'variants was' "$MAS" eval -c demo --data data.jsonl -s direct --quiet -n 3 --out vary --shard 1/2
+expect 0 '2 shards merged' "$MAS" merge vary
+expect 0 '' vary --out vary_whole
+same vary vary_whole
+
+# ---- stopped by SIGTERM, killed, held by another process
+"$MAS" eval -c demo --data data.jsonl -s panel --set planner.top_k=2 --out stop --shard 1/2 --concurrency 1 >stop.log 2>&1 </dev/null &
+pid=$!
+for _ in $(seq 100); do
+    [ -s stop/shard-1-of-2/traces-0001.jsonl ] && break
+    sleep 0.1
+done
+expect 73 "is held by process $pid on host" "$MAS" eval -c demo --data data.jsonl -s panel --set planner.top_k=2 --out stop --shard 1/2
+kill -STOP $pid
+expect 73 "is held by process $pid on host" "$MAS" eval -c demo --data data.jsonl -s panel --set planner.top_k=2 --out stop --shard 1/2
+kill -CONT $pid
+kill -TERM $pid
+wait $pid
+code=$?
+[ $code = 75 ] || [ $code = 1 ] || fault "stopped by SIGTERM: exit code $code: $(tail -3 stop.log)"
+expect 75 'questions are finished; run: ' "$MAS" merge stop
+grep -q '"stopped": "stopped"' stop/shard-1-of-2/run.json || fault "a stopped shard does not say so"
+"$MAS" eval -c demo --data data.jsonl -s panel --set planner.top_k=2 --out stop --shard 1/2 >stop.log 2>&1 </dev/null &
+pid=$!
+sleep 0.5
+kill -9 $pid
+wait $pid 2>/dev/null
+for i in 1 2; do
+    "$MAS" eval -c demo --data data.jsonl -s panel --set planner.top_k=2 --out stop --shard $i/2 >stop.log 2>&1 </dev/null
+    code=$?
+    [ $code = 1 ] || [ $code = 0 ] || fault "continued: $code: $(tail -3 stop.log)"
+done
+expect 1 '2 shards merged' "$MAS" merge stop
+expect 1 '' "$MAS" eval -c demo --data data.jsonl -s panel --set planner.top_k=2 --quiet --out stop_whole
+same stop stop_whole
+
+# ---- an experiment with two models over three tasks: each loads at most two
+cp "$MAS_SOURCE/configs/demo/toy_mini.gguf" mini.gguf
+cat >grid.yaml <<YAML
+_base: $MAS_SOURCE/configs/demo.yaml
+role_tokens: {cot: 64}
+experiment:
+  name: two
+  factors:
+    model: [demo, mini.gguf]
+    strategy: [direct, cot]
+  data: {n: 12}
+YAML
+grid() { "$MAS" eval -c grid.yaml --data data.jsonl --quiet "$@" </dev/null; }
+expect 0 'experiment two: 4 cells' grid --out grid_whole
+for i in 1 2 3; do grid --out grid --shard $i/3 >"grid$i.log" 2>&1 || fault "grid shard $i: $(cat "grid$i.log")"; done
+[ "$(grep -c 'records, 2 cells of model' grid1.log grid2.log grid3.log | cut -d: -f2 | tr '\n' ' ')" = '1 2 1 ' ] ||
+    fault "models of the tasks: $(grep -h 'cells of model' grid?.log)"
+expect 64 'mas merge grid' "$MAS" export grid
+expect 0 '3 shards of 4 cells merged into grid' "$MAS" merge grid
+for cell in grid_whole/*/; do same "$cell" "grid/$(basename "$cell")"; done
+expect 0 'mini.gguf' "$MAS" export grid
+[ "$("$MAS" export grid | sed 's/ [0-9.]* *$//' | grep -c '12')" -ge 4 ] || fault "table of the merged experiment: $("$MAS" export grid)"
+rm -r grid/shard-2-of-3/*cot*
+expect 75 'shard 2 of 3, cell' "$MAS" merge grid
+expect 0 'experiment two: 4 cells' grid --out grid --shard 2/3
+expect 0 'merged' "$MAS" merge grid
+exit $bad

@@ -1,0 +1,346 @@
+/*
+ * The whole engine on two and three GPUs that the host runs. A request gets the tokens and the bits
+ * of one GPU. These change nothing: micro-batches, recorded steps, drafts, pages pushed out of the
+ * cache, streamed weights. A GPU that is lost ends the engine with an error that names it.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "cushim_test.h"
+#include "log.h"
+#include "record.h"
+#include "serve.h"
+#include "test.h"
+
+enum { N_JOB = 6, N_NEW = 8 };
+static int longest = 40; /* prompt, tokens */
+static int n_micro;      /* of the last plan */
+
+static struct engine *open_engine(const struct engine_options *o)
+{
+    struct engine *en = NULL;
+    struct err e;
+    ok(engine_open(o, &en, &e));
+    return en;
+}
+
+static struct jobs *some_jobs(const struct engine *en)
+{
+    return jobs_make(N_JOB, 1, longest, N_NEW, 5, engine_info(en)->n_vocab);
+}
+
+/* Options for one GPU. The rates are made up, so none are measured. */
+static struct engine_options one_gpu(void)
+{
+    static const struct plan_rates rates = {
+        .vram = 1e12, .link = 25e9, .host = 60e9, .host_ops = 1e12, .hop_s = 1e-7, .step_s = 1e-6};
+    struct engine_options o = serve_options();
+    o.backend = "cudahost";
+    o.model = TEST_SOURCE "/configs/demo/toy_mini.gguf"; /* 3 layers, quantised */
+    o.n_ctx = 128;
+    o.n_seq = N_JOB;
+    o.rates = &rates;
+    return o;
+}
+
+static struct engine_options several(struct engine_options o, const char *list)
+{
+    o.devices = (struct option_list){.item = {list}, .n = 1};
+    return o;
+}
+
+/* Number of GPUs that have layers. */
+static int used(const struct engine *en)
+{
+    const struct plan *p = engine_info(en)->plan;
+    int n = 0;
+    for (int d = 0; d < p->n_device; d++)
+        n += p->share[d].n > 0;
+    return n;
+}
+
+static struct jobs *run_on_one(const struct engine_options *o)
+{
+    struct engine *en = open_engine(o);
+    struct jobs *js = some_jobs(en);
+    jobs_run(en, js);
+    engine_close(en);
+    return js;
+}
+
+/* A variant in which a step of n_seq rows is cut: the GPUs compute slowly, so rows cost time. */
+static struct engine_options slow(struct engine_options o)
+{
+    static const struct plan_rates rates = {.vram = 1e12,
+                                            .link = 25e9,
+                                            .host = 60e9,
+                                            .host_ops = 1e12,
+                                            .device_ops = 1e8,
+                                            .hop_s = 1e-7,
+                                            .step_s = 1e-6};
+    o.rates = &rates;
+    return o;
+}
+
+/* Checks the results on at least `least` GPUs against those of one. */
+static void compare(const struct jobs *want, const struct engine_options *o, int least,
+                    struct engine_stats *st, const char *what)
+{
+    struct engine *en = open_engine(o);
+    struct jobs *js = some_jobs(en);
+    const struct plan *p = engine_info(en)->plan;
+    print_message("%s: %d GPUs, %d micro-batches from %d rows on, %s\n", what, used(en), p->n_micro,
+                  p->micro_rows, plan_is_resident(p) ? "resident" : "not resident");
+    if (used(en) < least)
+        fail_msg("%s: %d GPUs have layers, wanted %d", what, used(en), least);
+    jobs_run(en, js);
+    jobs_equal(want, js, what);
+    if (st)
+        engine_stats(en, st);
+    n_micro = p->n_micro;
+    engine_close(en);
+    jobs_free(js);
+    assert_string_equal(cushim_findings(), "");
+    assert_int_equal(cushim_live(NULL), 0);
+}
+
+/* Limits the memory of each GPU to the workspace and this part of the weights, and the cache to
+ * n_context contexts. */
+static struct engine_options limited(struct engine_options o, double part, int n_context)
+{
+    struct engine *en = open_engine(&o);
+    const struct plan *p = engine_info(en)->plan;
+    const uint64_t context = p->kv_bytes / (uint64_t)p->kv_tokens * (uint64_t)o.n_ctx;
+    uint64_t workspace = 0;
+    for (int d = 0; d < p->n_device; d++)
+        workspace = p->share[d].n ? p->share[d].workspace_bytes : workspace;
+    o.kv_bytes = context * (uint64_t)n_context;
+    o.vram_bytes = workspace + o.kv_bytes + (uint64_t)(part * (double)p->weight_bytes);
+    print_message(
+        "%d GPUs without limits; workspace %llu KiB, weights %llu KiB, context %llu KiB\n",
+        used(en), (unsigned long long)workspace >> 10, (unsigned long long)p->weight_bytes >> 10,
+        (unsigned long long)context >> 10);
+    engine_close(en);
+    return o;
+}
+
+static void two_gpus_give_the_tokens_of_one(void **state)
+{
+    (void)state;
+    struct engine_options o = one_gpu(), two;
+    struct jobs *want = run_on_one(&o);
+    two = limited(several(o, "0,1"), 0.8, N_JOB);
+    compare(want, &two, 2, NULL, "two GPUs");
+    cushim_apart(0, 1, 1);
+    two.no_record = true;
+    cushim_lazy(1);
+    compare(want, &two, 2, NULL, "through pinned memory, late, no step recorded");
+    cushim_lazy(0);
+    jobs_free(want);
+}
+
+static void micro_batches_keep_the_tokens(void **state)
+{
+    (void)state;
+    struct engine_options o = one_gpu(), three;
+    struct jobs *want = run_on_one(&o);
+    three = slow(several(o, "2,0"));
+    compare(want, &three, 2, NULL, "GPUs 2 and 0");
+    assert_true(n_micro > 1);
+    cushim_lazy(1);
+    three.batch_tokens = 24;
+    three.page_tokens = 64;
+    compare(want, &three, 2, NULL, "chunks of 24, pages of 64, late");
+    cushim_lazy(0);
+    three = slow(several(o, "all"));
+    compare(want, &three, 2, NULL, "all three GPUs");
+    assert_true(n_micro > 1);
+    jobs_free(want);
+}
+
+static void drafts_keep_the_tokens(void **state)
+{
+    (void)state;
+    struct engine_options o = one_gpu(), two;
+    struct engine_stats st;
+    struct jobs *want = run_on_one(&o);
+    o.max_draft = 4;
+    o.always_draft = o.lookup = true;
+    o.draft_model = o.model;
+    o.max_branch = 2;
+    o.spoil_drafts = 0.3;
+    two = slow(several(o, "0,1"));
+    compare(want, &two, 1, &st, "drafts");
+    assert_true(st.accepted > 0);
+    jobs_free(want);
+}
+
+/* Pages go to the host and come back, each half to its GPU. */
+static void pushed_out_pages_keep_the_tokens(void **state)
+{
+    (void)state;
+    struct engine_options o = one_gpu(), two;
+    struct engine_stats st;
+    o.page_tokens = 16;
+    struct jobs *want = run_on_one(&o);
+    for (enum plan_swap swap = PLAN_SWAP_OFF; swap <= PLAN_SWAP_ON; swap++) {
+        two = limited(several(o, "0,1"), 0.8, 1);
+        two.swap = swap;
+        compare(want, &two, 2, &st, swap == PLAN_SWAP_ON ? "swapped" : "computed again");
+        assert_true(st.preempted > 0);
+        assert_true((st.pages_swapped_in > 0) == (swap == PLAN_SWAP_ON));
+    }
+    jobs_free(want);
+}
+
+/* Lowers the memory of each GPU until weights are streamed. */
+static void streamed_weights_keep_the_tokens(void **state)
+{
+    (void)state;
+    struct engine_options o = one_gpu(), two;
+    o.model = TEST_SOURCE "/configs/demo/toy_clinic.gguf"; /* 6 layers */
+    longest = 9;
+    struct jobs *want = run_on_one(&o);
+    two = limited(several(o, "0,1"), 0.6, 1);
+    two.placement = PLAN_THROUGHPUT;
+    two.cpu_layers = (struct option_auto){true, 0};
+    int n = 0;
+    for (; n < 2; two.vram_bytes -= 64 << 10) {
+        struct engine *en = open_engine(&two);
+        const struct plan *p = engine_info(en)->plan;
+        const bool streams = p->stream_bytes > 0;
+        engine_close(en);
+        if (!streams)
+            continue;
+        cushim_lazy(n++);
+        compare(want, &two, 2, NULL, "streamed");
+        cushim_lazy(0);
+    }
+    longest = 40;
+    jobs_free(want);
+}
+
+/* ---- names and timelines --------------------------------------------------------------------- */
+
+static void names_and_bus_ids_are_of_all_gpus(void **state)
+{
+    (void)state;
+    struct engine_options two = several(one_gpu(), "2,0");
+    struct engine *en = open_engine(&two);
+    const struct engine_info *in = engine_info(en);
+    assert_int_equal(in->n_device, 2);
+    assert_int_equal(strncmp(in->device, "GPU 2: host execution", 21), 0);
+    assert_non_null(strstr(in->device, "; GPU 0: host execution"));
+    assert_string_equal(in->pci, "FFFF:FF:1D.7,FFFF:FF:1F.7");
+    engine_close(en);
+}
+
+/* Ops on the tracks of GPU `number`. */
+static int ops_of_gpu(const struct record *rec, int number)
+{
+    char name[16];
+    int n = 0;
+    snprintf(name, sizeof name, "GPU %d: ", number);
+    for (size_t i = 0; i < rec->n_interval; i++) {
+        const struct track *t = &rec->track[rec->interval[i].track];
+        const bool other = !strncmp(t->name, "GPU ", 4);
+        n += t->kind == TRACK_DEVICE &&
+             (number ? !strncmp(t->name, name, strlen(name)) : !other && strstr(t->name, "host"));
+    }
+    return n;
+}
+
+static void a_timeline_has_a_track_for_each_gpu(void **state)
+{
+    (void)state;
+    struct engine_options o = slow(several(one_gpu(), "0,1"));
+    struct recorder *r = NULL;
+    struct record rec;
+    struct err e;
+    ok(recorder_open(1 << 18, &r, &e));
+    o.spans = recorder_spans(r);
+    struct engine *en = open_engine(&o);
+    struct jobs *js = some_jobs(en);
+    jobs_run(en, js);
+    ok(recorder_read(r, &rec, &e));
+    const int on_0 = ops_of_gpu(&rec, 0), on_1 = ops_of_gpu(&rec, 1);
+    print_message("%d ops on GPU 0, %d on GPU 1\n", on_0, on_1);
+    assert_true(on_0 > 20 && on_1 > 20);
+    engine_close(en);
+    recorder_close(r);
+    jobs_free(js);
+}
+
+/* ---- a GPU that is lost ---------------------------------------------------------------------- */
+
+/* Runs jobs until one ends with an error; copies its text. */
+static void run_to_the_error(struct engine *en, char *out, size_t n)
+{
+    struct jobs *js = some_jobs(en);
+    struct err e = {0};
+    *out = 0;
+    for (int i = 0; i < js->n && !*out; i++) {
+        if (jobs_try(en, js, i, &e) < 0) {
+            snprintf(out, n, "%s", e.msg);
+            break;
+        }
+        jobs_wait(js);
+        if (js->job[i].r.finish == FINISH_ERROR)
+            snprintf(out, n, "%s", js->job[i].r.err.msg);
+    }
+    jobs_free(js);
+}
+
+static void a_lost_gpu_ends_the_engine_with_its_name(void **state)
+{
+    (void)state;
+    struct engine_options o = one_gpu(), two;
+    two = slow(several(o, "0,1"));
+    log_set_level(LOG_ERROR);
+    cushim_quiet(1);
+    for (int gpu = 0; gpu < 2; gpu++)
+        for (long n = 0; n < 1500; n = 2 * n + 331) {
+            char first[512], again[512], name[16];
+            struct engine *en = open_engine(&two);
+            assert_int_equal(used(en), 2);
+            cushim_lose(gpu, n);
+            run_to_the_error(en, first, sizeof first);
+            run_to_the_error(en, again, sizeof again);
+            engine_close(en);
+            cushim_reset();
+            snprintf(name, sizeof name, "GPU %d", gpu);
+            if (!strstr(first, name) || !strstr(again, first))
+                fail_msg("GPU %d lost at call %ld: \"%s\", then \"%s\"", gpu, n, first, again);
+            assert_int_equal(cushim_live(NULL), 0);
+        }
+    cushim_quiet(0);
+    log_set_level(LOG_WARN);
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    cushim_reset();
+    cushim_lazy(0);
+    cushim_apart(0, 1, 0);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(f) cmocka_unit_test_teardown(f, tear_down)
+        TEST(two_gpus_give_the_tokens_of_one),
+        TEST(micro_batches_keep_the_tokens),
+        TEST(drafts_keep_the_tokens),
+        TEST(pushed_out_pages_keep_the_tokens),
+        TEST(streamed_weights_keep_the_tokens),
+        TEST(names_and_bus_ids_are_of_all_gpus),
+        TEST(a_timeline_has_a_track_for_each_gpu),
+        TEST(a_lost_gpu_ends_the_engine_with_its_name),
+    };
+    cushim_devices(3);
+    int rc = cmocka_run_group_tests(tests, NULL, NULL);
+    cushim_devices(1);
+    return rc;
+}

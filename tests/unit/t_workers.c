@@ -1,0 +1,301 @@
+/* Several worker processes with the scripted llm: every question once, whatever ends them. */
+#include <math.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "script.h"
+#include "test.h"
+#include "workers.h"
+
+struct scene {
+    const struct medqa *m;
+    const char *dir;
+    const char *killer; /* id of a question that ends its worker; "" = none */
+    int how;            /* signal; 0 = exit code 3; -1 = before the worker is ready */
+    int kills;          /* a random question ends its worker, so many of 100 starts; 0 = none */
+    int slots;
+    const char *identity[2]; /* of even and odd workers */
+    int error;               /* each worker reports this error */
+    const struct run_feed *inner;
+    uint64_t rng;
+};
+
+static const char good[] = "{\"seed\": 1}";
+
+/* In the child: takes from the real feed, and dies when the scene says so. */
+static int take(void *user, bool room, bool idle, struct run_given *out, struct err *e)
+{
+    struct scene *s = user;
+    TRY(s->inner->take(s->inner->user, room, idle, out, e));
+    if (!out->q || out->fail)
+        return 0;
+    s->rng = s->rng * 6364136223846793005u + 1442695040888963407u;
+    const bool dies = (*s->killer && !strcmp(out->q->id, s->killer)) ||
+                      (s->kills && (int)((s->rng >> 33) % 100) < s->kills);
+    if (dies && s->how == 0)
+        _exit(3);
+    if (dies) {
+        signal(s->how, SIG_DFL);
+        raise(s->how);
+    }
+    return 0;
+}
+
+static int record(void *user, const struct consult *c, struct err *e)
+{
+    struct scene *s = user;
+    return s->inner->record(s->inner->user, c, e);
+}
+
+static int child(int fd, int number, void *user)
+{
+    struct scene s = *(struct scene *)user;
+    struct worker *w = NULL;
+    struct bench b;
+    struct err e = {.code = 0};
+    if (s.how < 0)
+        _exit(9);
+    s.rng = (uint64_t)getpid() * 7919 + (uint64_t)clock_ns();
+    bench_open(&b, (uint64_t)number + 1, (const char *[]){"planner.top_k=2", NULL});
+    if (worker_open(fd, s.identity[number % 2], "{}", s.m->question, s.m->n, s.slots, &w, &e) < 0)
+        return 70;
+    if (s.error) {
+        err_set(&e, s.error, "the disk of worker %d is full", number);
+        worker_end(w, "", s.error, &e);
+        return 74;
+    }
+    s.inner = worker_feed(w);
+    const struct run_feed feed = {.take = take, .record = record, .user = &s};
+    const struct run_options ro = {
+        .env = &b.env, .feed = &feed, .n = s.m->n, .concurrency = s.slots, .clock = bench_clock};
+    const int rc = run_questions(&ro, NULL, &e);
+    worker_end(w, "{\"x\": 1}", rc, &e);
+    worker_close(w);
+    bench_close(&b);
+    return rc < 0 ? 75 : 0;
+}
+
+static int start(const struct worker_start *w, pid_t *pid, void *user, struct err *e)
+{
+    fflush(NULL);
+    *pid = fork();
+    if (*pid < 0)
+        return err_set(e, ERR_AGAIN, "no process");
+    if (*pid)
+        return 0;
+    for (int i = 0; i < w->n_close; i++)
+        close(w->close[i]);
+    _exit(child(w->fd, w->number, user));
+}
+
+static int ready(const char *identity, const char *about, struct trace **t, void *user,
+                 struct err *e)
+{
+    struct scene *s = user;
+    const struct trace_options to = {
+        .dir = s->dir, .identity = identity, .about = about, .data = s->m};
+    return trace_open(&to, t, e);
+}
+
+static int run(struct scene *s, int n, const atomic_int *stop, struct workers_outcome *out,
+               struct err *e)
+{
+    struct trace *t = NULL;
+    struct err ignored;
+    if (!s->identity[0])
+        s->identity[0] = s->identity[1] = good;
+    s->slots = s->slots ? s->slots : 4;
+    s->killer = s->killer ? s->killer : "";
+    const struct workers_options o = {.n = n,
+                                      .question = s->m->question,
+                                      .n_question = s->m->n,
+                                      .start = start,
+                                      .ready = ready,
+                                      .stop = stop,
+                                      .user = s};
+    const int rc = workers_run(&o, &t, out, e);
+    if (t && rc == 0)
+        (void)trace_seal(t, &ignored);
+    trace_close(t);
+    return rc;
+}
+
+/* The cases as one process writes them. */
+static void want(const struct medqa *m, struct str *out)
+{
+    struct bench b;
+    struct err e;
+    char dir[256];
+    bench_mkdir(dir);
+    bench_open(&b, 1, (const char *[]){"planner.top_k=2", NULL});
+    ok(bench_run(&b, m, dir, 3, NULL, &e));
+    bench_cases(dir, out);
+    bench_close(&b);
+    test_rmdir(dir);
+}
+
+static void check_same(const struct medqa *m, const char *dir)
+{
+    struct str a = STR_INIT, b = STR_INIT;
+    want(m, &a);
+    bench_cases(dir, &b);
+    assert_string_equal(a.s, b.s);
+    str_free(&a);
+    str_free(&b);
+}
+
+static void the_replies_are_those_of_one_process(void **state)
+{
+    (void)state;
+    for (int n = 1; n <= 5; n += 2) {
+        struct medqa m = {.n = 0};
+        struct workers_outcome out;
+        struct err e;
+        char dir[256];
+        bench_mkdir(dir);
+        bench_questions(&m, 40);
+        struct scene s = {.m = &m, .dir = dir};
+        ok(run(&s, n, NULL, &out, &e));
+        assert_int_equal(out.progress.done, 40);
+        assert_int_equal(out.progress.fresh, 40);
+        assert_int_equal(out.deaths, 0);
+        if (n == 1)
+            assert_string_equal(out.figures.s, "[{\"x\": 1}]");
+        check_same(&m, dir);
+        str_free(&out.figures);
+        ok(run(&s, n, NULL, &out, &e)); /* nothing is asked again */
+        assert_int_equal(out.progress.fresh, 0);
+        assert_int_equal(out.progress.done, 40);
+        str_free(&out.figures);
+        medqa_free(&m);
+        test_rmdir(dir);
+    }
+}
+
+static void a_question_that_ends_workers_is_failed_by_name(void **state)
+{
+    (void)state;
+    static const int how[] = {SIGSEGV, SIGKILL, 0};
+    for (size_t i = 0; i < 3; i++) {
+        for (int n = 1; n <= 2; n++) {
+            struct medqa m = {.n = 0};
+            struct workers_outcome out;
+            struct trace_run r;
+            struct err e;
+            char dir[256];
+            bench_mkdir(dir);
+            bench_questions(&m, 30);
+            struct scene s = {.m = &m, .dir = dir, .killer = m.question[11].id, .how = how[i]};
+            ok(run(&s, n, NULL, &out, &e));
+            assert_int_equal(out.deaths, WORKERS_KILLS);
+            assert_int_equal(out.failed_by_deaths, 1);
+            assert_int_equal(out.progress.failed, 1);
+            ok(trace_read(dir, &r, &e));
+            assert_int_equal(r.results.n, 30);
+            for (size_t k = 0; k < 30; k++)
+                assert_int_equal(r.results.r[k].state == CONSULT_FAILED, k == 11);
+            assert_non_null(strstr(r.results.r[11].why, "3 worker processes ended"));
+            trace_run_free(&r);
+            str_free(&out.figures);
+            medqa_free(&m);
+            test_rmdir(dir);
+        }
+    }
+}
+
+/* Deaths at random questions: no case is lost, none is there twice. */
+static void random_deaths_lose_nothing(void **state)
+{
+    (void)state;
+    struct medqa m = {.n = 0};
+    struct workers_outcome out;
+    struct trace_run r;
+    struct err e;
+    char dir[256];
+    bench_mkdir(dir);
+    bench_questions(&m, 200);
+    struct scene s = {.m = &m, .dir = dir, .how = SIGKILL, .kills = 8, .slots = 3};
+    ok(run(&s, 3, NULL, &out, &e));
+    assert_true(out.deaths >= 5);
+    ok(trace_read(dir, &r, &e));
+    assert_int_equal(r.results.n, 200);
+    assert_int_equal(out.progress.done, 200);
+    if (!out.failed_by_deaths)
+        check_same(&m, dir);
+    trace_run_free(&r);
+    str_free(&out.figures);
+    medqa_free(&m);
+    test_rmdir(dir);
+}
+
+static void a_worker_that_never_gets_ready_ends_the_run(void **state)
+{
+    (void)state;
+    struct medqa m = {.n = 0};
+    struct workers_outcome out;
+    struct err e;
+    char dir[256];
+    bench_mkdir(dir);
+    bench_questions(&m, 3);
+    struct scene s = {.m = &m, .dir = dir, .how = -1};
+    fails(run(&s, 2, NULL, &out, &e), ERR_AGAIN, "the last one with exit code 9");
+    str_free(&out.figures);
+    medqa_free(&m);
+    test_rmdir(dir);
+}
+
+static void errors_of_a_worker_end_the_run(void **state)
+{
+    (void)state;
+    struct medqa m = {.n = 0};
+    struct workers_outcome out;
+    struct err e;
+    char dir[256];
+    bench_mkdir(dir);
+    bench_questions(&m, 30);
+    struct scene s = {.m = &m, .dir = dir, .error = ERR_IO};
+    fails(run(&s, 2, NULL, &out, &e), ERR_IO, "the disk of worker");
+    str_free(&out.figures);
+    s = (struct scene){.m = &m, .dir = dir, .identity = {good, "{\"seed\": 2}"}, .slots = 1};
+    fails(run(&s, 2, NULL, &out, &e), ERR_CONFIG, "another model, prompts or options");
+    str_free(&out.figures);
+    medqa_free(&m);
+    test_rmdir(dir);
+}
+
+static void a_stop_keeps_the_finished_cases(void **state)
+{
+    (void)state;
+    struct medqa m = {.n = 0};
+    struct workers_outcome out;
+    struct err e;
+    char dir[256];
+    atomic_int stop = 1;
+    bench_mkdir(dir);
+    bench_questions(&m, 50);
+    struct scene s = {.m = &m, .dir = dir};
+    fails(run(&s, 2, &stop, &out, &e), ERR_CANCEL, "stopped");
+    str_free(&out.figures);
+    stop = 0;
+    ok(run(&s, 2, &stop, &out, &e));
+    assert_int_equal(out.progress.done, 50);
+    str_free(&out.figures);
+    check_same(&m, dir);
+    medqa_free(&m);
+    test_rmdir(dir);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_replies_are_those_of_one_process),
+        cmocka_unit_test(a_question_that_ends_workers_is_failed_by_name),
+        cmocka_unit_test(random_deaths_lose_nothing),
+        cmocka_unit_test(a_worker_that_never_gets_ready_ends_the_run),
+        cmocka_unit_test(errors_of_a_worker_end_the_run),
+        cmocka_unit_test(a_stop_keeps_the_finished_cases),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

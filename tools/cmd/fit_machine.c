@@ -1,0 +1,144 @@
+#include "fit_machine.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "cpu_rate.h"
+#include "devices.h"
+
+static const double ops_share = 0.5;   /* of a card's int8 peak that long prompts reach */
+static const double step_s = 1e-4;     /* scheduling between two steps */
+static const double launch_s = 1.5e-6; /* cost.h */
+static const double host_rate = 55e9;  /* bytes/s of two channels of DDR5 */
+/* of that rate: what CPU and link together get of the same memory */
+static const double dram_share = 65.0 / 55;
+/* assumed for an all-reduce of a few rows: with peer access, and through main memory */
+static const double reduce_peer_s = 2e-5, reduce_host_s = 5e-5;
+enum { HOST_CORES = 8 }; /* of a desktop CPU */
+
+struct sheet { /* of a card */
+    const char *name;
+    uint64_t vram;
+    double gbs, link, tops, peer;
+};
+
+static const struct sheet sheets[] = {
+#define X(name, vram, gbs, link, tops, peer) {name, vram, gbs, link, tops, peer},
+#include "cards.def"
+#undef X
+};
+enum { SHEETS = sizeof sheets / sizeof *sheets };
+
+static const struct sheet *sheet_find(const char *name, size_t len)
+{
+    for (int i = 0; i < SHEETS; i++)
+        if (strlen(sheets[i].name) == len && !memcmp(sheets[i].name, name, len))
+            return &sheets[i];
+    return NULL;
+}
+
+static error_t unknown_card(struct argp_state *st, const char *name, int len)
+{
+    struct str all = STR_INIT;
+    for (int i = 0; i < SHEETS; i++)
+        str_addf(&all, "%s%s", i ? ", " : "", sheets[i].name);
+    argp_error(
+        st,
+        "unknown --gpu '%.*s'; known: %s; for another card name the nearest one and give its "
+        "--vram and --link",
+        len, name, all.s ? all.s : "");
+    str_free(&all);
+    return EINVAL;
+}
+
+error_t fit_machine_cards(struct fit *f, struct argp_state *st, const char *arg)
+{
+    f->gpu = arg;
+    f->n_card = 0;
+    for (const char *at = arg;; at++) {
+        size_t len = strcspn(at, ",");
+        const struct sheet *s = sheet_find(at, len);
+        if (!s)
+            return unknown_card(st, at, (int)len);
+        if (f->n_card == PLAN_DEVICES) {
+            argp_error(st, "--gpu %s: more than %d cards; name %d at most", arg, PLAN_DEVICES,
+                       PLAN_DEVICES);
+            return EINVAL;
+        }
+        f->card[f->n_card++] = (struct fit_card){.name = s->name,
+                                                 .vram_bytes = s->vram,
+                                                 .vram = s->gbs * 1e9,
+                                                 .link = s->link * 1e9,
+                                                 .device_ops = s->tops * 1e12 * ops_share,
+                                                 .peer = s->peer * 1e9};
+        at += len;
+        if (!*at)
+            return 0;
+    }
+}
+
+/* The way between two cards: one copy, or two through main memory. */
+static void fit_ways(struct fit *f)
+{
+    const int n = f->n_card;
+    double slowest = 0;
+    bool peers = true;
+    for (int a = 0; a < n; a++)
+        for (int b = 0; b < n; b++) {
+            const struct fit_card *x = &f->card[a], *y = &f->card[b];
+            struct cost_hop *h = &f->hop[a * n + b];
+            *h = (struct cost_hop){.hop_s = f->rates.hop_s, .peer = x->peer > 0 && y->peer > 0};
+            h->rate =
+                h->peer ? (x->peer < y->peer ? x->peer : y->peer) : 1 / (1 / x->link + 1 / y->link);
+            peers = peers && h->peer;
+            if (a != b && (slowest == 0 || h->rate < slowest))
+                slowest = h->rate;
+        }
+    /* a ring of n sends the result 2 (n - 1) / n times over each way */
+    f->rows = (struct plan_rows){.missing = DEVICES_ROWS_MISSING,
+                                 .reduce_s = peers ? reduce_peer_s : reduce_host_s,
+                                 .rate = n > 1 ? slowest * n / (2.0 * (n - 1)) : 0};
+}
+
+/* A card without arithmetic: it knows what its kernels need. */
+static int open_card(struct fit *f, struct err *e)
+{
+    const struct sim_config c = {
+        .card = {{.vram_bytes = f->opt.vram_bytes, .vram = f->rates.vram, .link = f->rates.link}},
+        .n_card = 1,
+        .host = f->rates.host};
+    TRY(sim_open(&c, &f->sim, e));
+    return ops_open("sim", &(struct ops_options){.sim = f->sim}, &f->ops, e);
+}
+
+int fit_machine_read(struct fit *f, struct err *e)
+{
+    if (!f->n_card)
+        FAIL(e, ERR_USAGE,
+             "no card; name one with --gpu, such as rtx4090; --vram and --link change it");
+    if (!(cpu_rate_ops(f->opt.isa) > 0))
+        FAIL(e, ERR_USAGE, "--isa %s: nothing is measured for it; known: avx2, avxvnni, avx512vnni",
+             f->opt.isa);
+    f->cores = f->opt.n_threads ? f->opt.n_threads : HOST_CORES;
+    for (int i = 0; i < f->n_card; i++) {
+        struct fit_card *c = &f->card[i];
+        c->vram_bytes = f->opt.vram_bytes ? f->opt.vram_bytes : c->vram_bytes - ((uint64_t)1 << 30);
+        c->link = f->link > 0 ? f->link : c->link;
+        c->peer = f->peer > 0 ? f->peer : c->peer;
+    }
+    f->opt.vram_bytes = f->card[0].vram_bytes;
+    if (!f->opt.ram_bytes)
+        f->opt.ram_bytes = (uint64_t)64 << 30;
+    f->rates = (struct plan_rates){.vram = f->card[0].vram,
+                                   .link = f->card[0].link,
+                                   .host = f->host > 0 ? f->host : host_rate,
+                                   .host_row = cpu_rate_row(&f->of.m.w, f->opt.isa, f->cores),
+                                   .host_ops = f->cores * cpu_rate_ops(f->opt.isa),
+                                   .dram = (f->host > 0 ? f->host : host_rate) * dram_share,
+                                   .device_ops = f->card[0].device_ops,
+                                   .hop_s = 3e-5,
+                                   .step_s = step_s,
+                                   .launch_s = launch_s};
+    fit_ways(f);
+    return open_card(f, e);
+}

@@ -1,0 +1,15 @@
+/* fit_machine: the cards and the host that mas fit predicts for. */
+#ifndef MAS_FIT_MACHINE_H
+#define MAS_FIT_MACHINE_H
+
+#include <argp.h>
+
+#include "fit_plan.h"
+
+/* Reads --gpu, names of cards.def with commas between them, into f->card. */
+error_t fit_machine_cards(struct fit *f, struct argp_state *st, const char *arg);
+/* Fills the memory and rates of the cards and of the host, and opens the first card. ERR_USAGE: no
+ * card was named, or the host's instruction set has no measured rates. */
+int fit_machine_read(struct fit *f, struct err *e);
+
+#endif
