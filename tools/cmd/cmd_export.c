@@ -14,6 +14,7 @@
 #include "output.h"
 #include "recorded.h"
 #include "report.h"
+#include "runlist.h"
 #include "review.h"
 #include "runs_csv.h"
 #include "sha256.h"
@@ -31,6 +32,7 @@ struct options {
     const char *dir, *csv, *summary, *wrong, *bundle;
     const char *lm_eval, *inspect, *data; /* for other programs */
     bool orders;
+    const char *baseline;
     enum target_force force;
     const char *against[MAX_RUNS - 1];
     int n_against;
@@ -51,6 +53,7 @@ enum {
     OPT_ORDERS,
     OPT_BUNDLE,
     OPT_POWER,
+    OPT_BASELINE,
     OPT_FORCE,
     OPT_OUTPUT = 'o'
 };
@@ -79,6 +82,10 @@ static const struct argp_option rows[] = {
      "compare with another run on the questions both have finished: a table "
      "of results and costs, exact McNemar test, BCa bootstrap interval; "
      "differences are that run minus the first DIR; may be repeated; a second DIR means the same",
+     1},
+    {"baseline", OPT_BASELINE, "DIR", 0,
+     "the run that all others are compared with (default: the first); of an experiment: one of its "
+     "cells",
      1},
     {"power", OPT_POWER, "PERCENT", 0,
      "size of a study: questions needed to find a difference, if PERCENT of the questions tell two "
@@ -140,6 +147,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case OPT_AGAINST:
         return add_run(o, arg, st);
+    case OPT_BASELINE:
+        o->baseline = arg;
+        return 0;
     case OPT_POWER:
         if (!str_to_f64(arg, 0, 100, &o->discordant) || !(o->discordant > 0)) {
             argp_error(st, "--power %s: a percentage above 0, at most 100", arg);
@@ -294,9 +304,32 @@ static int show(const struct options *o, struct report_run *run, const struct st
     return rc;
 }
 
-/* first: the run in o->dir. */
-static int compare(const struct options *o, const struct trace_run *first, struct err *e)
+/* Reads the run in dir, and adds it to the list unless it is a copy of one there. */
+static int add_other(struct options *o, const char *dir, struct trace_run *run,
+                     const struct trace_run **all, struct err *e)
 {
+    bool same = false;
+    TRY(load(dir, run, e));
+    for (int i = 0; i <= o->n_against && !same; i++) {
+        TRY(stats_same_run(all[i], run, &same, e));
+        if (same)
+            fprintf(stderr, "%s is a copy of the run in %s; it is taken once\n", dir,
+                    i ? o->against[i - 1] : o->dir);
+    }
+    if (same) {
+        trace_run_free(run);
+        *run = (struct trace_run){.asked = 0};
+        return 0;
+    }
+    o->against[o->n_against++] = dir;
+    all[o->n_against] = run;
+    return 0;
+}
+
+/* first: the run in given->dir. */
+static int compare(const struct options *given, const struct trace_run *first, struct err *e)
+{
+    struct options own = *given, *o = &own; /* without copies */
     const struct trace_run *all[MAX_RUNS] = {first};
     struct stats_compared c = {.n_run = 0};
     struct report_run *run = mem_zalloc(MAX_RUNS, sizeof *run);
@@ -308,11 +341,12 @@ static int compare(const struct options *o, const struct trace_run *first, struc
     }
     run[0].name = run_name(o->dir);
     TRY_DONE(stats_summarize(first, price(o, first), &run[0].summary, e));
+    o->n_against = 0;
+    for (int i = 0; i < given->n_against; i++)
+        TRY_DONE(add_other(o, given->against[i], &other[o->n_against + 1], all, e));
     for (int i = 1; i <= o->n_against; i++) {
         run[i].name = run_name(o->against[i - 1]);
-        TRY_DONE(load(o->against[i - 1], &other[i], e));
         TRY_DONE(stats_summarize(&other[i], price(o, &other[i]), &run[i].summary, e));
-        all[i] = &other[i];
     }
     TRY_DONE(stats_compare(all, (size_t)o->n_against + 1, BOOTSTRAP_DRAWS, 42, &c, e));
     TRY_DONE(show(o, run, &c, e));
@@ -407,6 +441,7 @@ static int export_grid(const struct options *o, struct err *e)
     const struct grid_export g = {.dir = o->dir,
                                   .csv = o->csv,
                                   .summary = o->json && !o->summary ? "-" : o->summary,
+                                  .baseline = o->baseline,
                                   .price_kwh = o->own.price_kwh};
     if (needs_data(o))
         FAIL(e, ERR_USAGE, "%s is an experiment; --%s needs one of its runs: mas export %s/CELL",
@@ -535,6 +570,25 @@ done:
     return rc;
 }
 
+/* The runs, each once, the baseline first. An experiment keeps the order of its cells. */
+static int choose_runs(struct options *o, struct err *e)
+{
+    const char *dir[MAX_RUNS] = {o->dir};
+    size_t n = (size_t)o->n_against + 1;
+    if (o->baseline && !o->dir)
+        FAIL(e, ERR_USAGE, "--baseline %s: name the runs to compare with it", o->baseline);
+    if (!o->dir || gridfile_is(o->dir))
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        dir[i] = o->against[i - 1];
+    TRY(runlist_pick(dir, &n, MAX_RUNS, o->baseline, e));
+    o->dir = dir[0];
+    o->n_against = (int)n - 1;
+    for (size_t i = 1; i < n; i++)
+        o->against[i - 1] = dir[i];
+    return 0;
+}
+
 static int run(int argc, char **argv)
 {
     static const struct argp argp = {rows,
@@ -552,6 +606,8 @@ static int run(int argc, char **argv)
     int done = cli_parse(&argp, argc, argv, &o);
     if (done >= 0)
         return done;
+    if (choose_runs(&o, &e) < 0)
+        return cmd_fail(&e);
     return export(&o, &e) < 0 ? cmd_fail(&e) : 0;
 }
 
@@ -559,6 +615,7 @@ const struct cmd cmd_export = {"export", "write the results of a run as CSV or J
                                "mas export runs/try --csv results.csv --summary summary.json\n"
                                "mas export runs/panel --bundle panel.tar.gz\n"
                                "mas export runs/panel runs/cot runs/direct\n"
+                               "mas export runs/tries/* --baseline runs/tries/cot\n"
                                "mas export runs/panel runs/cot -o json >compared.json\n"
                                "mas export --power 20\n"
                                "mas export runs/try --lm-eval theirs --inspect try.json\n"

@@ -8,6 +8,7 @@
 #include "cmd.h"
 #include "gridcell.h"
 #include "output.h"
+#include "runlist.h"
 #include "study.h"
 #include "target.h"
 #include "tool_options.h"
@@ -18,12 +19,12 @@ struct options {
     const char *run[STUDY_RUNS]; /* with the cells of experiments in place of their folders */
     size_t n_run;
     struct arena words;
-    const char *out, *data;
+    const char *out, *data, *baseline;
     enum target_force force;
     struct tool_options own; /* price_kwh NaN = as each run says */
 };
 
-enum { OPT_DATA = 1, OPT_PRICE, OPT_FORCE };
+enum { OPT_DATA = 1, OPT_PRICE, OPT_BASELINE, OPT_FORCE };
 
 static const struct argp_option rows[] = {
     {"output", 'o', "FILE.html", 0,
@@ -35,6 +36,8 @@ static const struct argp_option rows[] = {
      "the questions with their options; default: the files that the runs name, where they are "
      "unchanged",
      1},
+    {"baseline", OPT_BASELINE, "DIR", 0,
+     "the run that all others are compared with; it becomes run 1 (default: the first)", 1},
     {"price-kwh", OPT_PRICE, "USD", 0,
      "price of a kilowatt-hour (default: each run's own, price_kwh of its configuration)", 1},
     {0}};
@@ -45,6 +48,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     switch (key) {
     case 'o':
         return viewfile_name(st, "--output", arg, &o->out);
+    case OPT_BASELINE:
+        o->baseline = arg;
+        return 0;
     case OPT_FORCE:
         o->force = TARGET_FORCED;
         return 0;
@@ -115,6 +121,7 @@ static int report(struct options *o, struct err *e)
     for (size_t i = 0; i < o->n; i++)
         TRY_DONE(gridfile_is(o->dir[i]) ? add_experiment(o, o->dir[i], e)
                                         : add_run(o, o->dir[i], e));
+    TRY_DONE(runlist_pick(o->run, &o->n_run, STUDY_RUNS, o->baseline, e));
     TRY_DONE(study_open(o->run, o->n_run, o->data, o->own.price_kwh, &s, e));
     TRY_DONE(study_page(&s, &page, e));
     TRY_DONE(output_file(o->out, &page, e));
