@@ -147,7 +147,7 @@ static void names_stay_in_the_folder(void **state)
         fails(bundle_add(&b, bad[i], &s, &e), ERR_DATA, "cannot pack");
     }
     memset(longest, 'x', sizeof longest);
-    longest[130] = '/'; /* where a header divides the name */
+    longest[130] = '/'; /* a header divides the name here */
     longest[BUNDLE_NAME - 3] = 0;
     struct str s = STR_INIT;
     fails(bundle_add(&b, longest, &s, &e), ERR_DATA, "at most 220 bytes");

@@ -9,7 +9,8 @@
 struct collect_notes {
     bool has_data; /* the questions are in it */
     bool has_page; /* so is the report: an experiment may have too many runs for one */
-    bool renewed; /* the figures on disk were older than the trace; those in it are computed anew */
+    /* the figures on disk were older than the trace; those in it are computed anew */
+    bool renewed;
 };
 /* data: a file of questions; NULL = the one that the run names. It is left out when it is not the
  * run's. ERR_DATA when the run is damaged; ERR_NOINPUT, ERR_IO, ERR_NOMEM. */
