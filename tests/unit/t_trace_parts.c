@@ -100,7 +100,7 @@ static void holders_write_parts_of_their_own(void **state)
     fails(answer(first, &m, 8, "seed=1", &e), ERR_CREATE, "taken over by process 10 on host n2");
     char *part = test_read(path_of(dir, "traces-0001.jsonl", path), &n);
     free(part);
-    /* a write that was on its way all the same: cases that the second one has, a new one cut short */
+    /* a write that was on its way all the same: cases that the second has, and one cut short */
     part = test_read(path_of(dir, "traces-0002.jsonl", path), &n);
     append(dir, "traces-0001.jsonl", part, n);
     append(dir, "traces-0001.jsonl", part, 40);

@@ -14,10 +14,10 @@
 #include "runfolder.h"
 #include "shard_work.h"
 #include "sheet.h"
+#include "target.h"
 #include "tool_options.h"
 #include "toy.h"
 #include "variants.h"
-#include "viewfile.h"
 #include "workers.h"
 
 struct options {
@@ -410,13 +410,11 @@ static int choose(const struct options *o, struct medqa *m, struct arena *arena,
     return 0;
 }
 
-/* Makes the variants that the command line names. *asked: records that are wanted, 0 = all. */
-static int vary(struct options *o, struct medqa *m, size_t *asked, struct str *about, struct err *e)
+/* The records asked for. --n counts those of the file, before variants took their places. */
+static struct runfolder_asked count(const struct options *o, const struct medqa *m)
 {
-    const size_t wanted = (size_t)o->n;
-    TRY(variants_take(&o->variants, m, wanted, about, e));
-    *asked = variants_given(&o->variants) ? o->variants.count.records : wanted;
-    return 0;
+    return runfolder_count(m,
+                           variants_given(&o->variants) ? o->variants.count.records : (size_t)o->n);
 }
 
 /* The run by several processes. */
@@ -482,11 +480,10 @@ struct task {              /* the questions of this process, and their origin */
 
 static int prepare(struct options *o, const struct config *base, struct task *k, struct err *e)
 {
-    size_t asked = 0;
     TRY(medqa_read_as(o->data, o->own.data_format, &k->m, e));
     TRY(choose(o, &k->m, &k->ids, &k->subset, e));
-    TRY(vary(o, &k->m, &asked, &k->variants, e));
-    k->asked = runfolder_count(&k->m, asked);
+    TRY(variants_take(&o->variants, &k->m, (size_t)o->n, &k->variants, e));
+    k->asked = count(o, &k->m);
     if (o->shard.shard.n) {
         k->whole = k->m;
         k->m = (struct medqa){.n = 0};
@@ -561,6 +558,9 @@ static int evaluate(struct options *o, const struct config *base, struct err *e)
                      .stop = clinic_signals()};
     int rc;
     TRY_DONE(viewfile_apart("--timeline", o->clinic.timeline, "--curve", o->curve, e));
+    const struct target curve = {"--curve", o->curve, VIEWFILE_PICTURE};
+    const char *const input[] = {o->data, o->ids, o->variants.file};
+    TRY_DONE(target_check(&curve, 1, input, 3, TARGET_NEVER, e));
     TRY_DONE(clinic_timeline_apart(&o->clinic, o->fresh ? NULL : o->out, e));
     TRY_DONE(prepare(o, base, &k, e));
     if (o->shard.shard.n && !k.m.n_records) /* more shards than records */
