@@ -16,6 +16,12 @@ struct use {
  * acquired <= copying. */
 struct card {
     struct cost_device is;
+    int first, n_part; /* its parts */
+    bool flows;        /* of several: it computes all its parts from its own memory, in one go */
+    struct flow {      /* the times of the last two loads */
+        int rows, n_seq;
+        double seconds;
+    } flow[2];
     double free; /* time at which its last computation ended */
     /* the link: its time is link_t; it is copying use `copying`, `done` bytes of it so far */
     double link; /* bytes/s */
@@ -53,8 +59,15 @@ static void cards_fill(struct clock_run *r)
     r->n_card = m->n_device > 0 ? m->n_device : 1;
     for (int d = 0; d < r->n_card; d++)
         r->card[d].is = m->n_device > 0 ? m->device[d] : one;
-    for (int i = 0; i < m->n_part; i++)
-        r->card[m->part[i].device].n_item += m->part[i].place == PLAN_STREAM;
+    for (int d = 0; d < r->n_card; d++)
+        r->card[d].flows = m->n_device > 0 && m->reduce_rate <= 0;
+    for (int i = 0; i < m->n_part; i++) {
+        struct card *c = &r->card[m->part[i].device];
+        c->first = c->n_part ? c->first : i;
+        c->n_part++;
+        c->n_item += m->part[i].place == PLAN_STREAM;
+        c->flows = c->flows && (m->part[i].place == PLAN_VRAM || m->part[i].part == PART_EMBED);
+    }
     for (int d = 0; d < r->n_card; d++)
         streaming += r->card[d].n_item > 0;
     for (int d = 0; d < r->n_card; d++) {
@@ -354,6 +367,42 @@ static void begin_measuring(struct clock_run *r)
         r->card[d].link_s = r->card[d].device_s = 0;
 }
 
+/* Time of the parts first .. end - 1, all in the memory of the card. The last times are kept, since
+ * a step has two sizes of micro-batches at most. */
+static double flow_seconds(const struct clock_run *r, struct card *c, int first, int end)
+{
+    const struct cost_model *m = r->m;
+    for (int i = 0; i < 2; i++)
+        if (c->flow[i].rows == r->load.rows && c->flow[i].n_seq == r->load.n_seq)
+            return c->flow[i].seconds;
+    double sum = 0;
+    for (int i = first; i < end; i++)
+        sum += card_seconds(r, c, &m->part[i],
+                            (double)m->part[i].bytes * m->ops_per_byte * (double)r->load.rows);
+    c->flow[1] = c->flow[0];
+    c->flow[0] = (struct flow){r->load.rows, r->load.n_seq, sum};
+    return sum;
+}
+
+/* The parts of a card for the micro-batch, without the output if `joined`. */
+static void run_card(struct clock_run *r, struct card *c, bool joined)
+{
+    const struct cost_part *part = r->m->part;
+    int first = c->first, end = c->first + c->n_part;
+    if (joined && part[end - 1].part == PART_OUTPUT)
+        end--;
+    while (first < end && (!c->flows || part[first].place == PLAN_HOST))
+        run_part(r, &part[first++]);
+    if (first == end)
+        return;
+    if (part[first].device != r->at)
+        cross_border(r, part[first].device);
+    double t = flow_seconds(r, c, first, end);
+    r->now = larger(r->now, c->free) + t;
+    c->free = r->now;
+    c->device_s += t;
+}
+
 /* One step. ready: (n_micro) the time at which each micro-batch may begin; then that of the next
  * step. Returns the latest of these. */
 static double run_step(struct clock_run *r, const struct cost_load *load, int n_micro,
@@ -367,9 +416,8 @@ static double run_step(struct clock_run *r, const struct cost_load *load, int n_
         r->load.n_seq = load->n_seq / n_micro + (k < load->n_seq % n_micro);
         r->now = ready[k];
         r->at = m->part[0].device;
-        for (int i = 0; i < m->n_part; i++)
-            if (!joined || m->part[i].part != PART_OUTPUT)
-                run_part(r, &m->part[i]);
+        for (int d = 0; d < r->n_card; d++)
+            run_card(r, &r->card[d], joined);
         ready[k] = r->now + m->rates.step_s;
         last = larger(last, ready[k]);
     }

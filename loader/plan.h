@@ -202,6 +202,9 @@ struct plan {
  * nothing. */
 int plan_make(const struct plan_input *in, struct plan *out, struct err *e);
 void plan_free(struct plan *p);
+/* Predicts the steps of a plan again, for other rates or another kv_len: sets one and all. in: the
+ * input that the plan was made from, but for those; not PLAN_ROWS. Errors of cost_step. */
+int plan_predict(const struct plan_input *in, struct plan *p, struct err *e);
 /* layer: index for attn and ffn */
 enum plan_place plan_at(const struct plan *p, enum plan_part part, int layer);
 /* The device of a part, an index of share; 0 with one device or none. PLAN_ROWS: 0. */

@@ -148,7 +148,7 @@ int plan_predict(const struct plan_input *in, struct plan *p, struct err *e)
     int rc;
     TRY_DONE(plan_try_open(&s, in, p, e));
     TRY_DONE(plan_try_step(&s, p, 1, 1, &p->one, e));
-    TRY_DONE(plan_try_step(&s, p, p->n_seq > 0 ? p->n_seq : 1, 1, &p->all, e));
+    TRY_DONE(plan_try_step(&s, p, p->n_seq > 0 ? p->n_seq : 1, p->n_micro, &p->all, e));
 done:
     plan_try_close(&s);
     return rc;

@@ -9,6 +9,9 @@
 #define PINNED_PIECE ((uint64_t)4 << 20) /* of a ring on the host, as in stage.h */
 #define PINNED_RING ((uint64_t)1 << 30)  /* hides pauses of the disk of a few tenths of a second */
 
+/* latency, several devices: a plan for a single one of many sequences may be this much faster */
+#define NO_ROOM 0.01
+
 bool plan_add(uint64_t a, uint64_t b, uint64_t c, uint64_t *out)
 {
     uint64_t p;
@@ -122,6 +125,23 @@ static uint64_t weigh(const struct plan *p, const struct plan_input *in, struct 
     return largest;
 }
 
+/* Number of parts to begin with: no more fit, even without a ring. Two are added because parts
+ * differ in size. */
+static int fill_from(struct search *s, struct plan_share *one, int most, int n_host, uint64_t room)
+{
+    int low = 0, high = most;
+    while (low < high) {
+        int mid = low + (high - low + 1) / 2;
+        lay_out(&s->try, s->in, one, mid, n_host);
+        weigh(&s->try, s->in, one);
+        if (one->vram_weight_bytes <= room)
+            low = mid;
+        else
+            high = mid - 1;
+    }
+    return low + 2 < most ? low + 2 : most;
+}
+
 /* Puts the most parts of the device into VRAM that fit `room` bytes beside a ring of `depth`
  * largest parts. */
 static bool fill(struct search *s, int d, int n_host, int depth, uint64_t room)
@@ -129,7 +149,7 @@ static bool fill(struct search *s, int d, int n_host, int depth, uint64_t room)
     struct plan *p = &s->try;
     struct plan_share *one = &p->share[d];
     int most = 2 * one->n + has_embed(p, one) + has_output(p, one) - n_host;
-    for (int r = most; r >= 0; r--) {
+    for (int r = s->n_dev > 1 ? fill_from(s, one, most, n_host, room) : most; r >= 0; r--) {
         uint64_t need, largest;
         lay_out(p, s->in, one, r, n_host);
         largest = weigh(p, s->in, one);
@@ -370,6 +390,8 @@ static int consider(struct search *s, const struct plan_aim *aim, const struct p
     p->mode = aim->mode;
     TRY(latency ? plan_try_step(s, p, 1, 1, &p->one, e) : step_of_all(s, p, e));
     s->last = latency ? p->one.step_s : p->all.step_s / (double)p->n_seq;
+    if (latency && s->n_dev > 1) /* unlike cuts of one device, others may leave memory idle */
+        s->last *= 1 + NO_ROOM * (1 - (double)p->n_seq / s->in->n_seq);
     if (s->score >= 0 && !(s->last < s->score * (1 - 1e-9)))
         return 0;
     TRY(latency ? step_of_all(s, p, e) : plan_try_step(s, p, 1, 1, &p->one, e));

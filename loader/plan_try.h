@@ -65,8 +65,6 @@ int plan_try_step(struct search *s, const struct plan *p, int n_seq, int n_micro
  * NULL. */
 int plan_search(const struct plan_input *in, struct plan *p, const struct plan *whole,
                 struct err *e);
-/* Predicts the steps of a plan without a choice. */
-int plan_predict(const struct plan_input *in, struct plan *p, struct err *e);
 /* plan_runs.c. Several devices: tries the cuts that may be best for the aim. */
 int plan_runs(struct search *s, const struct plan_aim *aim, struct err *e);
 /* Moves layers between devices while that improves the best candidate. */

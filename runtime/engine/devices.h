@@ -10,7 +10,7 @@
 #include "plan.h"
 
 /* why no plan is tensor parallel (plan.h: struct plan_rows) */
-#define DEVICES_ROWS_MISSING "this program does not divide matrices among GPUs"
+#define DEVICES_ROWS_MISSING "this program divides no matrices"
 
 struct devices {                   /* zero before devices_open */
     struct ops *ops[PLAN_DEVICES]; /* (n) in the order of the option; the plan's order, too */

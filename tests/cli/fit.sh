@@ -86,6 +86,41 @@ mkdir "$dir/tmp"
 TMPDIR=$dir/tmp "$MAS" fit --shape llama3-8b --gpu rtx4090 --draft llama3.2-1b --simulate "$dir/8b.svg" >/dev/null || fail "exit $?"
 [ -z "$(ls "$dir/tmp")" ] || fail "a file was left behind"
 
+# several cards: the 70B lies whole on two of 24 GiB, and on four of 12
+whole_on() { # CARDS LEAST: tokens a second of one sequence
+    "$MAS" fit --shape llama3-70b --gpu "$1" --sequences 1 --json >"$dir/json" || fail "exit $?"
+    awk -v a="$(value tokens_per_second_1 latency)" -v b="$2" 'BEGIN { exit !(a >= b) }' || fail "$1: $(cat "$dir/json")"
+    [ "$(value stream_bytes latency)" = 0 ] || fail "$1: something is streamed"
+}
+whole_on rtx4090,rtx4090 19
+whole_on rtx3090,rtx3090 19
+whole_on rtx4090,rtx3090 19
+whole_on rtx3060,rtx3060,rtx3060,rtx3060 8
+grep -q '"devices": \[{"name": "rtx3060", "first_layer": 0, "layers": ' "$dir/json" || fail "no devices: $(cat "$dir/json")"
+# 128 sequences: at least 1.8 times of one card, which streams the rest
+"$MAS" fit --shape llama3-70b --gpu rtx4090 --sequences 128 --placement throughput --json >"$dir/json" || fail "exit $?"
+one=$(value tokens_per_second_batch throughput)
+"$MAS" fit --shape llama3-70b --gpu rtx4090,rtx4090 --sequences 128 --placement throughput --json >"$dir/json" || fail "exit $?"
+awk -v a="$(value tokens_per_second_batch throughput)" -v b="$one" 'BEGIN { exit !(a >= 1.8 * b) }' || fail "a pair against $one"
+"$MAS" fit --shape llama3-70b --gpu rtx4090,rtx3090 --sequences 16 --placement latency --simulate "$dir/two.svg" >"$dir/text" ||
+    fail "exit $?"
+for text in "  0 rtx4090, layers 0 to" "  1 rtx3090, layers " "a token from card 0 to 1, through main memory" \
+    "tensor parallel would take" "link 25 GB/s each"; do
+    grep -q "$text" "$dir/text" || fail "two cards: no '$text'"
+done
+awk 'length > 110 { exit 1 }' "$dir/text" || fail "a line about two cards is too wide"
+awk '/^  (resident|latency) +16 / { n++; if ($3 / $4 > 1.05 || $3 / $4 < 0.95) bad = 1 } END { exit bad || n != 1 }' "$dir/text" ||
+    fail "two cards, simulated and predicted: $(tail -n 4 "$dir/text")"
+# the cache of a resident batch takes time: the prediction beside the clock is for the same length
+"$MAS" fit --shape llama3-8b --gpu rtx4090,rtx4090 --sequences 64 --simulate "$dir/8b.svg" >"$dir/text" || fail "exit $?"
+awk '/^  (resident|throughput|latency) +64 / { n++; if ($3 / $4 > 1.03 || $3 / $4 < 0.97) bad = 1 } END { exit bad || !n }' "$dir/text" ||
+    fail "a resident batch, simulated and predicted: $(tail -n 4 "$dir/text")"
+grep -q "1: link, up" "$dir/two.svg" || fail "no picture of the second card"
+"$MAS" fit --shape llama3-70b --gpu rtx3090,rtx3090 --peer 56GB/s --sequences 1 | grep -q "card 0 to 1, directly" ||
+    fail "a bridge between cards"
+"$MAS" fit --shape llama3-8b --gpu rtx4090,rtx3060 --sequences 1 --ctx 64 | grep -q "  1 rtx3060, not used" ||
+    fail "a slow card beside one that is enough"
+
 # refused CODE TEXT ARGS..
 refused() {
     local code=$1 text=$2
@@ -95,6 +130,10 @@ refused() {
     grep -q -- "$text" "$dir/out" || fail "mas fit $*: no '$text' in $(cat "$dir/out")"
 }
 refused 64 "known: rtx3060, rtx3090" --gpu list
+refused 64 "unknown --gpu 'rtx1'; known" --gpu rtx4090,rtx1
+refused 64 "unknown --gpu ''; known" --gpu rtx4090,
+refused 64 "more than 8 cards" --gpu rtx3060,rtx3060,rtx3060,rtx3060,rtx3060,rtx3060,rtx3060,rtx3060,rtx3060
+refused 64 "available on all devices together" --shape llama3-70b --gpu rtx4090,rtx4090 --vram 500MiB
 refused 64 "give the model with -m" --gpu rtx4090
 refused 64 "isa neon: nothing is measured for it" --shape llama3-8b --gpu rtx4090 --isa neon
 refused 64 "known: llama3-8b" --shape gpt --gpu rtx4090

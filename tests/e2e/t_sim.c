@@ -368,6 +368,43 @@ static void a_70b_on_several_cards(void **state)
     }
 }
 
+/* The second card is faster: with the rates of each, it takes the whole model. With the rates of
+ * one for both, the first does. */
+static void each_card_has_its_own_rates(void **state)
+{
+    (void)state;
+    struct err e;
+    const struct simulate in = rtx4090(model_8b, 1);
+    for (int n_rates = 0; n_rates <= 2; n_rates += 2) {
+        const struct sim_config c = {.card = {data_sheet[RTX_3090], data_sheet[RTX_4090]},
+                                     .n_card = 2,
+                                     .host = in.rates.host};
+        struct plan_rates rates[2] = {in.rates, in.rates};
+        struct sim *sim;
+        struct engine *en;
+        rates[0].vram = c.card[0].vram;
+        ok(sim_open(&c, &sim, &e));
+        const struct engine_options opt = {.model = model_8b,
+                                           .backend = "sim",
+                                           .sim = sim,
+                                           .n_threads = 1,
+                                           .n_ctx = 512,
+                                           .n_seq = 1,
+                                           .batch_tokens = 512,
+                                           .kv_fmt = FMT_Q8_0,
+                                           .devices = {.item = {"0", "1"}, .n = 2},
+                                           .cpu_layers = {false, PLAN_ANY},
+                                           .ram_bytes = in.ram_bytes,
+                                           .rates = rates,
+                                           .n_rates = n_rates};
+        ok(engine_open(&opt, &en, &e));
+        const struct plan *p = engine_info(en)->plan;
+        assert_int_equal(p->share[n_rates == 2 ? 1 : 0].n, p->n_layer);
+        engine_close(en);
+        sim_close(sim);
+    }
+}
+
 /* 128 requests on two cards, against one of them, which streams the weights that do not fit. */
 static void two_cards_give_a_batch_more_than_twice_of_one(void **state)
 {
@@ -465,6 +502,7 @@ int main(void)
         cmocka_unit_test(a_draft_model_multiplies_what_streamed_weights_give),
         cmocka_unit_test(predictions_are_right_within_five_per_cent),
         cmocka_unit_test(a_70b_on_several_cards),
+        cmocka_unit_test(each_card_has_its_own_rates),
         cmocka_unit_test(two_cards_give_a_batch_more_than_twice_of_one),
         cmocka_unit_test(predictions_of_several_cards_are_right_within_five_per_cent),
     };

@@ -63,6 +63,8 @@ struct nfs_list { /* of a folder */
 static struct nfs_file nfs_file[FDS];
 static struct nfs_absent nfs_absent[NAMES];
 static struct nfs_list nfs_list[64];
+static char *nfs_old[NAMES]; /* former lists */
+static unsigned nfs_n_old;
 static struct {
     DIR *d;
     const char *names; /* the old list that is still valid; NULL = none */
@@ -215,7 +217,9 @@ DIR *opendir(const char *path)
         fputc(0, f);
         fclose(f);
         rewinddir(d);
-        l->names = text; /* the former one may be in use; it is small */
+        free(nfs_old[nfs_n_old % NAMES]); /* of long ago: nobody reads it any more */
+        nfs_old[nfs_n_old++ % NAMES] = l->names;
+        l->names = text;
         snprintf(l->dir, sizeof l->dir, "%s", path);
         l->until = nfs_now() + ms * 1000000;
     }

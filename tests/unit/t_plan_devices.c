@@ -197,6 +197,30 @@ static void links_of_two_devices_copy_at_the_same_time(void **state)
     near("whole runs ahead", c.step_s, 0.4);
 }
 
+/* The clock adds up a card whose parts are all resident. Part by part gives the same time: a free
+ * all-reduce prevents the shortcut. */
+static void a_card_in_one_go_is_its_parts(void **state)
+{
+    (void)state;
+    struct pipe p;
+    for (int i = 0; i < 16; i++) {
+        pipe_init(&p, 3, PLAN_VRAM);
+        p.part[0].bytes = p.part[p.m.n_part - 1].bytes = 300000000;
+        p.part[0].place = i & 8 ? PLAN_HOST : PLAN_VRAM;
+        p.device[1].vram = 400e9;
+        p.device[2].launch_s = 1e-5;
+        p.device[0].device_ops = 1e13;
+        p.m.ops_per_byte = 4;
+        p.m.kv_bytes_per_token = 2400;
+        p.m.n_micro = i & 1 ? 5 : 1;
+        p.m.steps_overlap = i & 2;
+        const int rows = i & 4 ? 43 : 7;
+        const double flow = pipe_step(&p, rows);
+        p.m.reduce_rate = 1e30;
+        near("part by part", flow, pipe_step(&p, rows));
+    }
+}
+
 static void what_no_pipeline_can_run_is_refused(void **state)
 {
     (void)state;
@@ -311,8 +335,13 @@ static void plans_of_any_machine_are_sound(void **state)
         struct plan_input in =
             model(&m, n, L70, 1 << pick(seed, 4, 0, 8), (enum plan_mode)(seed % PLAN_MODE_COUNT));
         in.steps_overlap = seed % 2;
+        in.n_host = seed % 5 ? PLAN_ANY : pick(seed, 5, 0, L70 + 1);
         ok(plan_make(&in, &p, &e));
         check_sound(&in, &p);
+        int on_host = 0;
+        for (int l = 0; l < L70; l++)
+            on_host += p.ffn[l] == PLAN_HOST;
+        assert_true(in.n_host < 0 || on_host == in.n_host);
         ok(plan_make(&in, &again, &e));
         assert_memory_equal(p.share, again.share, sizeof p.share);
         assert_memory_equal(p.attn, again.attn, 2 * L70 * sizeof *p.attn);
@@ -426,6 +455,26 @@ static void a_70b_lies_whole_on_two_cards_of_24_gib(void **state)
     assert_true(p.n_seq >= 40 && pair >= 1.8 * single);
     plan_free(&p);
     plan_free(&alone);
+}
+
+/* Filling the faster card first makes one sequence 0.5 % faster and leaves no memory for others. */
+static void a_fast_card_leaves_room_for_sequences(void **state)
+{
+    (void)state;
+    struct err e;
+    struct plan p, one;
+    struct machine m;
+    add(&m, 0, 23, 1008, 25);
+    add(&m, 1, 23, 936, 25);
+    connect(&m, 2, 12.5e9, false);
+    struct plan_input in = model(&m, 2, L70, 1, PLAN_LATENCY);
+    ok(plan_make(&in, &one, &e));
+    in.n_seq = 32;
+    ok(plan_make(&in, &p, &e));
+    assert_true(p.n_seq >= 28);
+    assert_true(p.one.step_s <= one.one.step_s * 1.01);
+    plan_free(&p);
+    plan_free(&one);
 }
 
 /* Short sequences and much arithmetic: both cards are busy, so that the pair nearly doubles what
@@ -575,10 +624,12 @@ int main(void)
         cmocka_unit_test(micro_batches_keep_all_devices_busy),
         cmocka_unit_test(micro_batches_pay_where_arithmetic_is_the_limit),
         cmocka_unit_test(links_of_two_devices_copy_at_the_same_time),
+        cmocka_unit_test(a_card_in_one_go_is_its_parts),
         cmocka_unit_test(what_no_pipeline_can_run_is_refused),
         cmocka_unit_test(plans_of_any_machine_are_sound),
         cmocka_unit_test(the_search_finds_nearly_the_best_cut),
         cmocka_unit_test(a_70b_lies_whole_on_two_cards_of_24_gib),
+        cmocka_unit_test(a_fast_card_leaves_room_for_sequences),
         cmocka_unit_test(micro_batches_nearly_double_a_batch),
         cmocka_unit_test(rows_of_a_step_are_divided_evenly),
         cmocka_unit_test(tensor_parallel_is_chosen_by_cost),

@@ -225,9 +225,6 @@ static void print_sharing(struct str *s, const struct fit *f, const struct plan 
         str_addf(s,
                  "  %d micro-batches from %d sequences on, so that cards work at the same time\n",
                  p->n_micro, p->micro_rows);
-    if (p->rows_one.step_s > 0)
-        str_addf(s, "  tensor parallel would give %.2f tok/s for 1 sequence\n",
-                 1 / p->rows_one.step_s);
     if (p->split == PLAN_LAYERS)
         str_addf(s, "  runs of layers: %s\n", p->why_layers);
 }
@@ -285,16 +282,27 @@ static void print_types(struct str *s, const struct fit_type *t, int n)
     }
 }
 
+/* "1008", or "1008, 936" of different cards. */
+static void print_rates(struct str *s, const struct fit *f, bool link)
+{
+    bool same = true;
+    for (int d = 1; d < f->n_card; d++)
+        same = same &&
+               (link ? f->card[d].link == f->card[0].link : f->card[d].vram == f->card[0].vram);
+    for (int d = 0; d < (same ? 1 : f->n_card); d++)
+        str_addf(s, "%s%.0f", d ? ", " : "", (link ? f->card[d].link : f->card[d].vram) * 1e-9);
+    str_adds(s, same && f->n_card > 1 ? " GB/s each" : " GB/s");
+}
+
 static void print_machine(struct str *s, const struct fit *f)
 {
     str_addf(s, "on %s: ", f->gpu);
-    for (int d = 0; d < f->n_card; d++)
-        str_addf(s, "%s%.0f", d ? ", " : "", f->card[d].vram * 1e-9);
-    str_adds(s, " GB/s, link ");
-    for (int d = 0; d < f->n_card; d++)
-        str_addf(s, "%s%.0f", d ? ", " : "", f->card[d].link * 1e-9);
-    str_addf(s, " GB/s, CPU %.0f GB/s; %d tokens a sequence, KV cache %s\n", f->rates.host * 1e-9,
-             f->opt.n_ctx, fmt_info(f->opt.kv_fmt)->name);
+    print_rates(s, f, false);
+    str_adds(s, ", link ");
+    print_rates(s, f, true);
+    str_addf(s, "%sCPU %.0f GB/s; %d tokens a sequence, KV cache %s\n",
+             f->n_card > 1 ? ",\n  " : ", ", f->rates.host * 1e-9, f->opt.n_ctx,
+             fmt_info(f->opt.kv_fmt)->name);
 }
 
 static void print_text(const struct fit *f, struct plan *p, const bool *ok, const struct err *why,
@@ -467,9 +475,14 @@ static void add_cards(const struct fit *f, struct simulate *run)
     run->peer = f->n_card > 1 && f->hop[1].peer ? f->hop[1].rate : 0;
 }
 
+static int predict_again(void *user, struct plan *p, int kv_len, struct err *e)
+{
+    return fit_predict(user, p, kv_len, e);
+}
+
 /* Both modes, or the one asked for; latency for one sequence, unless a number was given; one
  * sequence with a draft. */
-static int simulate(const struct fit *f, const struct plan *p, const bool *ok, struct err *e)
+static int simulate(struct fit *f, const struct plan *p, const bool *ok, struct err *e)
 {
     struct scene s[SCENES];
     struct str report = STR_INIT;
@@ -491,6 +504,8 @@ static int simulate(const struct fit *f, const struct plan *p, const bool *ok, s
                                       .n_warm = 2,
                                       .n_step = 2}};
         add_cards(f, &s[n].run);
+        s[n].predict = predict_again;
+        s[n].user = f;
         /* the simulation takes no time for either */
         s[n].run.rates.step_s = s[n].run.rates.launch_s = 0;
         snprintf(s[n].machine, sizeof s[n].machine,

@@ -63,37 +63,73 @@ static void plan_cards(const struct fit *f, struct plan_device *device, struct p
     in->rows = f->rows;
 }
 
+/* The input of a plan. device: room for PLAN_DEVICES, layer: for 2 n_layer numbers. */
+static int plan_question(const struct fit *f, int n_seq, enum plan_mode mode,
+                         struct plan_device *device, uint64_t *layer, struct plan_input *in,
+                         struct err *e)
+{
+    const struct model *m = &f->of.m;
+    *in = (struct plan_input){.kv_bytes_per_token = kv_token_bytes(f, &m->hp),
+                              .kv_bytes = f->kv_bytes,
+                              .n_ctx = pages(f->opt.n_ctx) * PAGE,
+                              .n_seq = n_seq,
+                              .workspace_bytes = workspace(f, m, n_seq, 0),
+                              .on_device = true,
+                              .vram_bytes = f->opt.vram_bytes,
+                              .ram_bytes = f->opt.ram_bytes,
+                              .mode = mode,
+                              .n_host = fit_n_host(f),
+                              .rates = f->rates,
+                              .kv_len = f->opt.n_ctx};
+    if (!in->kv_bytes_per_token)
+        FAIL(e, ERR_USAGE, "--kv-type %s cannot hold heads of %d elements; use f16",
+             fmt_info(f->opt.kv_fmt)->name, m->hp.head_dim);
+    in->rates.host_row = cpu_rate_row(&m->w, f->opt.isa, f->cores);
+    plan_cards(f, device, in);
+    model_plan_sizes(m, layer, in);
+    return 0;
+}
+
+static int layers_alloc(const struct fit *f, uint64_t **layer, struct err *e)
+{
+    const size_t n = 2 * (size_t)f->of.m.hp.n_layer;
+    *layer = mem_zalloc(n, sizeof **layer);
+    return *layer ? 0 : NOMEM(e, n * sizeof **layer, "plan");
+}
+
 static int plan_for(const struct fit *f, int n_seq, enum plan_mode mode, struct plan *out,
                     struct err *e)
 {
-    const struct model *m = &f->of.m;
-    struct plan_input in = {.kv_bytes_per_token = kv_token_bytes(f, &m->hp),
-                            .kv_bytes = f->kv_bytes,
-                            .n_ctx = pages(f->opt.n_ctx) * PAGE,
-                            .n_seq = n_seq,
-                            .workspace_bytes = workspace(f, m, n_seq, 0),
-                            .on_device = true,
-                            .vram_bytes = f->opt.vram_bytes,
-                            .ram_bytes = f->opt.ram_bytes,
-                            .mode = mode,
-                            .n_host = fit_n_host(f),
-                            .rates = f->rates,
-                            .kv_len = f->opt.n_ctx};
-    if (!in.kv_bytes_per_token)
-        FAIL(e, ERR_USAGE, "--kv-type %s cannot hold heads of %d elements; use f16",
-             fmt_info(f->opt.kv_fmt)->name, m->hp.head_dim);
     struct plan_device device[PLAN_DEVICES];
-    uint64_t *layer = mem_zalloc(2 * (size_t)m->hp.n_layer, sizeof *layer);
-    if (!layer)
-        return NOMEM(e, 2 * (size_t)m->hp.n_layer * sizeof *layer, "plan");
-    in.rates.host_row = cpu_rate_row(&m->w, f->opt.isa, f->cores);
-    plan_cards(f, device, &in);
-    model_plan_sizes(m, layer, &in);
-    int rc = plan_make(&in, out, e);
+    struct plan_input in;
+    uint64_t *layer;
+    TRY(layers_alloc(f, &layer, e));
+    int rc = plan_question(f, n_seq, mode, device, layer, &in, e);
+    if (rc == 0) {
+        rc = plan_make(&in, out, e);
+        if (rc < 0)
+            advice_instead(e, "--ctx",
+                           "lower --ctx, --sequences or --kv-type, or raise --vram or --ram");
+    }
     mem_free(layer);
-    if (rc < 0)
-        advice_instead(e, "--ctx",
-                       "lower --ctx, --sequences or --kv-type, or raise --vram or --ram");
+    return rc;
+}
+
+int fit_predict(const struct fit *f, struct plan *p, int kv_len, struct err *e)
+{
+    struct plan_device device[PLAN_DEVICES];
+    struct plan_input in;
+    uint64_t *layer;
+    TRY(layers_alloc(f, &layer, e));
+    int rc = plan_question(f, p->n_seq, p->mode, device, layer, &in, e);
+    if (rc == 0) {
+        in.rates.step_s = in.rates.launch_s = 0;
+        for (int i = 0; i < in.n_device; i++)
+            device[i].launch_s = 0;
+        in.kv_len = kv_len;
+        rc = plan_predict(&in, p, e);
+    }
+    mem_free(layer);
     return rc;
 }
 
@@ -242,6 +278,13 @@ int fit_advise(const struct fit *f, double now, struct fit_advice out[FIT_ADVICE
 
 /* ---- other types of a shape ------------------------------------------------------------------ */
 
+/* Of several cards, too: no layer is streamed or computed by the CPU. */
+static bool lies_whole(const struct fit *f, const struct plan *p)
+{
+    return plan_is_resident(p) || (f->n_card > 1 && !p->stream_bytes && p->embed == PLAN_HOST &&
+                                   p->host_bytes == weights_part_bytes(&f->of.m.w, PART_EMBED, 0));
+}
+
 static int other_type(const struct fit *f, enum mixture mix, struct fit_type *out, struct err *e)
 {
     struct shape shape;
@@ -254,7 +297,7 @@ static int other_type(const struct fit *f, enum mixture mix, struct fit_type *ou
     out->bytes = weights_bytes(&with.of.m.w);
     if (plan_for(&with, 1, PLAN_LATENCY, &p, &why) == 0) {
         out->fits = true;
-        out->whole = plan_is_resident(&p);
+        out->whole = lies_whole(&with, &p);
         out->one = 1 / p.one.step_s;
         plan_free(&p);
     }

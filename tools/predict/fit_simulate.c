@@ -64,6 +64,8 @@ static int draw(struct scene *s, int n, const char *name, const char *path, stru
              "", "seqs", "tok/s", "predicted", "card busy", "link busy", "CPU busy");
     for (int i = 0; i < n; i++) {
         TRY(simulate_run(&s[i].run, &r[i], e));
+        if (!s[i].draft)
+            TRY(s[i].predict(s[i].user, &r[i].plan, r[i].kv_len, e));
         describe(&s[i], &r[i], name, &t[i]);
         report_add(report, &s[i], &r[i]);
     }

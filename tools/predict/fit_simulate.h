@@ -15,6 +15,10 @@ struct scene {           /* one placement */
     const char *draft;   /* the draft model: a shape, or a file; NULL = none */
     bool draft_is_shape;
     double predicted; /* tokens/s with it */
+    /* without a draft: predicts the steps of the simulated plan for the longest sequence, which the
+     * clock takes for all (traffic.h) */
+    int (*predict)(void *user, struct plan *p, int kv_len, struct err *e);
+    void *user;
 };
 
 /* Runs n scenes, writes their timelines (run.n_step steps each) to path as SVG, adds a table to

@@ -179,13 +179,13 @@ static int keep(const struct run *run, const struct plan *plan, struct simulated
     *out = (struct simulated){.step_s = seconds / run->in->n_step,
                               .rate = (double)run->measured / seconds,
                               .per_pass = (double)new / (double)passes,
+                              .n_card = sim_cards(run->sim),
                               .begin = run->begin,
                               .kv_len = run->kv_len};
-    const int n_card = sim_cards(run->sim);
     for (int i = 0; i < SIM_ENGINES; i++)
-        for (int c = 0; c < n_card; c++) {
+        for (int c = 0; c < out->n_card; c++) {
             out->card_busy[c][i] = run->busy[c][i] / seconds;
-            out->busy[i] += out->card_busy[c][i] / n_card;
+            out->busy[i] += out->card_busy[c][i] / out->n_card;
         }
     out->plan = *plan;
     out->plan.attn = mem_zalloc(places + 1, sizeof *plan->attn);

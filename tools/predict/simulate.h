@@ -38,6 +38,7 @@ struct simulated {
     double per_pass;
     /* share of that time: of the cards the mean, and of each */
     double busy[SIM_ENGINES], card_busy[SIM_CARDS][SIM_ENGINES];
+    int n_card;
     int kv_len;            /* longest sequence, in the middle of the measured steps */
     double begin;          /* of the measured steps, on the clock of the spans */
     struct plan plan;      /* the engine's plan; simulated_free frees it */

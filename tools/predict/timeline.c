@@ -14,7 +14,6 @@ enum {
     AXIS = 46,
     LEGEND = 34
 };
-static const int height_of_one = HEAD + SIM_ENGINES * (LANE + GAP) + AXIS;
 static const double room = WIDTH - LEFT - RIGHT;
 
 enum kind { WEIGHTS, OTHER_COPY, MATMUL, ATTENTION, OTHER_OP, HOST, KINDS };
@@ -31,12 +30,24 @@ static const struct {
 };
 static const char *const lanes[SIM_ENGINES] = {"GPU", "link, up", "link, down", "CPU"};
 
-static enum kind kind_of(const struct sim_span *s)
+/* Three lanes a card, and that of the CPU. */
+static int lanes_of(const struct timeline *t)
+{
+    return t->run->n_card * SIM_CPU + 1;
+}
+
+static int height_of(const struct timeline *t)
+{
+    return HEAD + lanes_of(t) * (LANE + GAP) + AXIS;
+}
+
+/* Activations, too, may be many bytes; they go up beside weights, or where none are streamed. */
+static enum kind kind_of(const struct simulated *r, const struct sim_span *s)
 {
     if (s->engine == SIM_CPU)
         return HOST;
     if (s->engine != SIM_DEVICE)
-        return s->bytes > 2e5 ? WEIGHTS : OTHER_COPY;
+        return s->engine == SIM_UP && r->plan.stream_bytes && s->bytes > 2e5 ? WEIGHTS : OTHER_COPY;
     return !strcmp(s->name, "matmul")      ? MATMUL
            : !strcmp(s->name, "attention") ? ATTENTION
                                            : OTHER_OP;
@@ -68,30 +79,34 @@ static void bar_write(struct str *out, struct bar *b, double y, enum kind kind)
     *b = (struct bar){0, 0};
 }
 
-static void lane(struct str *out, const struct timeline *t, enum sim_engine engine, double y)
+static void lane(struct str *out, const struct timeline *t, int card, enum sim_engine engine,
+                 double y)
 {
     const struct simulated *r = t->run;
     struct bar bar[KINDS] = {{0, 0}};
-    char share[32];
+    char share[32], name[48];
     double scale = room / t->seconds;
     str_addf(out, "<rect x=\"%d\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" fill=\"#f1f3f5\"/>\n",
              LEFT, y, room, LANE);
     for (size_t i = 0; i < r->n_span; i++) {
         const struct sim_span *s = &r->span[i];
-        if (s->engine != engine || s->end <= s->start || s->end <= r->begin ||
+        if (s->engine != engine || s->card != card || s->end <= s->start || s->end <= r->begin ||
             s->start >= r->begin + t->seconds)
             continue;
         double from = fmax(0, (s->start - r->begin) * scale),
                to = fmin(room, (s->end - r->begin) * scale);
-        struct bar *b = &bar[kind_of(s)];
+        struct bar *b = &bar[kind_of(r, s)];
         if (b->to > b->from && from - b->to > 0.3)
-            bar_write(out, b, y, kind_of(s));
+            bar_write(out, b, y, kind_of(r, s));
         *b = (struct bar){b->to > b->from ? b->from : from, to};
     }
     for (int k = 0; k < KINDS; k++)
         bar_write(out, &bar[k], y, (enum kind)k);
-    svg_text(out, LEFT - 10, y + LANE / 2.0 + 5, "text-anchor=\"end\"", lanes[engine]);
-    snprintf(share, sizeof share, "%.1f %%", 100 * r->busy[engine]);
+    snprintf(name, sizeof name, "%s", lanes[engine]);
+    if (r->n_card > 1 && engine != SIM_CPU)
+        snprintf(name, sizeof name, "%d: %s", card, lanes[engine]);
+    svg_text(out, LEFT - 10, y + LANE / 2.0 + 5, "text-anchor=\"end\"", name);
+    snprintf(share, sizeof share, "%.1f %%", 100 * r->card_busy[card][engine]);
     svg_text(out, LEFT + room + 10, y + LANE / 2.0 + 5, "", share);
 }
 
@@ -139,9 +154,26 @@ static void legend(struct str *out, double y)
     }
 }
 
+static double timeline_one(const struct timeline *t, double y, struct str *out)
+{
+    const double top = y + HEAD + GAP;
+    const int n = lanes_of(t);
+    svg_text(out, LEFT, y + 22, "class=\"title\"", t->title);
+    svg_text(out, LEFT, y + 40, "class=\"small\"", t->note);
+    svg_text(out, LEFT + room + 10, y + 22, "class=\"small\"", "busy");
+    for (int k = 0; k < n; k++) /* the CPU's times stand in the first card */
+        lane(out, t, k == n - 1 ? 0 : k / SIM_CPU,
+             k == n - 1 ? SIM_CPU : (enum sim_engine)(k % SIM_CPU), top + k * (LANE + GAP));
+    axis(out, t, top, top + n * (LANE + GAP));
+    return y + height_of(t);
+}
+
 void timeline_svg(const struct timeline *t, int n, struct str *out)
 {
-    int height = n * height_of_one + LEGEND;
+    int height = LEGEND;
+    double y = 0;
+    for (int i = 0; i < n; i++)
+        height += height_of(&t[i]);
     str_addf(out,
              "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" viewBox=\"0 0 "
              "%d %d\">\n"
@@ -149,15 +181,8 @@ void timeline_svg(const struct timeline *t, int n, struct str *out)
              ".title{font-size:15px;font-weight:bold}</style>\n"
              "<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n",
              WIDTH, height, WIDTH, height);
-    for (int i = 0; i < n; i++) {
-        double y = (double)i * height_of_one, top = y + HEAD + GAP;
-        svg_text(out, LEFT, y + 22, "class=\"title\"", t[i].title);
-        svg_text(out, LEFT, y + 40, "class=\"small\"", t[i].note);
-        svg_text(out, LEFT + room + 10, y + 40, "class=\"small\"", "busy");
-        for (int k = 0; k < SIM_ENGINES; k++)
-            lane(out, &t[i], (enum sim_engine)k, top + k * (LANE + GAP));
-        axis(out, &t[i], top, top + SIM_ENGINES * (LANE + GAP));
-    }
+    for (int i = 0; i < n; i++)
+        y = timeline_one(&t[i], y, out);
     legend(out, height - LEGEND + 8);
     str_adds(out, "</svg>\n");
 }
