@@ -6,6 +6,7 @@
 
 #include "jdoc.h"
 #include "llm.h"
+#include "mem.h"
 #include "schema_fit.h"
 
 #define SHORT_TOKENS 16
@@ -355,15 +356,20 @@ static int probe_echo_of(const struct probe *p, bool no_bos, long *status, bool 
     struct wire_job j = {.reply = STR_INIT};
     struct str body = STR_INIT;
     struct err ignored;
+    struct llm_token *token = NULL;
     double lp[2];
-    int tokens[2], rc = 0;
+    int tokens[2], n_token, rc = 0;
     p->f->write_score(&p->a->server, &c, &body);
     TRY_DONE(str_ok(&body, "a request", e));
     TRY_DONE(remote_ask(p->r, false, p->f->complete, &body, &j, e));
     *status = j.status;
     *scores = j.status == 200 &&
               p->f->read_score(&c, j.reply.s, j.reply.len, lp, tokens, &reply, &ignored) == 0;
+    if (*scores &&
+        p->f->read_prompt(&c, j.reply.s, j.reply.len, &token, &n_token, &reply, &ignored) == 0)
+        p->a->can |= LLM_CAN_PROMPT;
 done:
+    mem_free(token);
     form_reply_free(&reply);
     wire_job_free(&j);
     str_free(&body);

@@ -7,7 +7,8 @@
  *   a chat with logprobs                       LLM_CAN_LOGPROBS
  *   the same chat twice, temperature 1         LLM_CAN_SEED
  *   a schema that the prompt contradicts       how schemas are given
- *   echo of a prompt with log-probabilities    LLM_CAN_SCORE and LLM_CAN_PREFIX
+ *   echo of a prompt with log-probabilities    LLM_CAN_SCORE, LLM_CAN_RAW; LLM_CAN_PROMPT
+ *                                              if it names the most probable tokens
  *
  * LLM_CAN_SCHEMA always holds: llm_http checks each reply and asks once for a repair. Without a way
  * to give a schema, the prompt states it.

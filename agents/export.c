@@ -5,6 +5,7 @@
 
 #include "jdoc.h"
 #include "mem.h"
+#include "review.h"
 #include "vary.h"
 
 /* ---- documents ------------------------------------------------------------------------------- */
@@ -86,9 +87,12 @@ static void export_task(const char *path, char out[128])
 
 static int export_questions(struct export_run *x, const char *dir, const char *data, struct err *e)
 {
+    char packed[REVIEW_PATH];
     const char *path = data ? data : export_string(export_about(x, "data"), "");
     const char *form = export_string(export_config(x, "data_format"), NULL);
     export_task(path, x->task);
+    if (!data && review_file(dir, REVIEW_QUESTIONS, packed))
+        path = packed;
     int rc = medqa_read_as(path, form, &x->data, e);
     if (rc < 0 && !data)
         return err_wrap(e, rc, "the questions of the run");

@@ -32,8 +32,9 @@ struct export_run {
     size_t n_samples, n_right;
 };
 
-/* data: the file of questions; NULL = the one that the run names. ERR_NOINPUT when that is missing,
- * ERR_DATA when a question is not in it, and the errors of trace_read. */
+/* data: the file of questions; NULL = the bundle's (review.h), or the one that the run names.
+ * ERR_NOINPUT when that is missing, ERR_DATA when a question is not in it, and the errors of
+ * trace_read. */
 int export_open(const char *dir, const char *data, struct export_run *out, struct err *e);
 void export_close(struct export_run *x); /* accepts a zeroed one */
 

@@ -66,6 +66,8 @@ enum form_end {
     FORM_REFUSED, /* the model or a filter of the service refuses */
 };
 
+struct llm_token; /* llm.h */
+
 struct form_reply {
     struct str text, think, refusal;
     enum form_end end;
@@ -105,6 +107,12 @@ struct form {
     /* lp, tokens: (n) of the score. ERR_DATA also when a token crosses the border of an option. */
     int (*read_score)(const struct form_score *c, const char *s, size_t n, double *lp, int *tokens,
                       struct form_reply *out, struct err *e);
+    /* As read_score, of a score whose prompt and first option together are the text: the tokens of
+     * that text. *token: the caller frees it. ERR_DATA also when the server does not name the most
+     * probable token of each place. */
+    int (*read_prompt)(const struct form_score *c, const char *s, size_t n,
+                       struct llm_token **token, int *n_token, struct form_reply *out,
+                       struct err *e);
 };
 extern const struct form form_openai, form_ollama;
 

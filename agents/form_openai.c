@@ -5,6 +5,7 @@
 
 #include "form.h"
 #include "jdoc.h"
+#include "llm.h"
 #include "mem.h"
 
 static void openai_sampling(const struct form_server *s, const struct form_chat *c, struct str *out)
@@ -224,6 +225,103 @@ done:
     return rc;
 }
 
+/* ---- prompts --------------------------------------------------------------------------------- */
+
+/* No token is more probable than one with this log-probability. */
+static bool openai_top(const json_t *list, double lp)
+{
+    const char *text;
+    json_t *v;
+    bool top = json_object_size(list) > 0;
+    json_object_foreach((json_t *)(uintptr_t)list, text, v)
+    {
+        (void)text;
+        top = top && json_is_number(v) && json_number_value(v) <= lp;
+    }
+    return top;
+}
+
+/* Token i of the choice. The first of a text has no log-probability. */
+static int openai_prompt_token(const json_t *l, size_t i, bool first, struct llm_token *out,
+                               struct err *e)
+{
+    const json_t *lp = json_array_get(json_object_get(l, "token_logprobs"), i);
+    const json_t *list = json_array_get(json_object_get(l, "top_logprobs"), i);
+    *out = (struct llm_token){.lp = (double)NAN};
+    if (first && !json_is_number(lp))
+        return 0;
+    if (!json_is_number(lp) || !(json_number_value(lp) <= 0))
+        FAIL(e, ERR_DATA, "token %zu of the prompt has no log-probability", i + 1);
+    if (!json_object_size(list))
+        FAIL(e, ERR_DATA, "the reply does not name the most probable token of each place");
+    *out = (struct llm_token){.lp = json_number_value(lp),
+                              .top = openai_top(list, json_number_value(lp))};
+    return 0;
+}
+
+/* The place of the first token of the text s[0..n), if the tokens before `end` spell it: 0, or 1
+ * after BOS. -1 = they do not. */
+static int openai_spelled(const json_t *token, size_t end, const char *s, size_t n)
+{
+    size_t at = n;
+    while (at && end) {
+        const json_t *t = json_array_get(token, --end);
+        const size_t k = json_string_length(t);
+        if (!json_is_string(t) || !k || k > at || memcmp(json_string_value(t), s + at - k, k) != 0)
+            return -1;
+        at -= k;
+    }
+    return at || end > 1 ? -1 : (int)end;
+}
+
+static int openai_prompt(const json_t *choice, const struct str *text, struct llm_token **token,
+                         int *n_token, struct err *e)
+{
+    const json_t *l = json_object_get(choice, "logprobs");
+    const json_t *list = json_object_get(l, "tokens");
+    const size_t n = json_array_size(list);
+    size_t end = n ? n - 1 : 0; /* the last is the new one, which some servers leave out */
+    int first = openai_spelled(list, end, text->s, text->len);
+    if (first < 0)
+        first = openai_spelled(list, end = n, text->s, text->len);
+    if (first < 0 || !text->len)
+        FAIL(e, ERR_DATA, "the tokens of the server do not spell the prompt");
+    const size_t count = end - (size_t)first;
+    struct llm_token *t = mem_zalloc(count, sizeof *t);
+    if (!t)
+        return NOMEM(e, count * sizeof *t, "tokens");
+    for (size_t i = 0; i < count; i++) {
+        const int rc = openai_prompt_token(l, (size_t)first + i, i == 0, &t[i], e);
+        if (rc < 0) {
+            mem_free(t);
+            return rc;
+        }
+    }
+    *token = t;
+    *n_token = (int)count;
+    return 0;
+}
+
+static int openai_read_prompt(const struct form_score *c, const char *s, size_t n,
+                              struct llm_token **token, int *n_token, struct form_reply *out,
+                              struct err *e)
+{
+    struct str text = STR_INIT;
+    json_t *doc = NULL, *choice = NULL;
+    int rc;
+    str_add(&text, c->prompt, c->prompt_len);
+    str_add(&text, c->option[0], c->option_len[0]);
+    TRY_DONE(str_ok(&text, "a prompt", e));
+    TRY_DONE(openai_open(s, n, &doc, out, e));
+    TRY_DONE(openai_choice(doc, &choice, e));
+    TRY_DONE(openai_prompt(choice, &text, token, n_token, e));
+    out->end = FORM_STOP;
+done:
+    json_decref(doc);
+    str_free(&text);
+    return rc;
+}
+
 const struct form form_openai = {
     .name = "openai",
     .chat = "/chat/completions",
@@ -232,4 +330,5 @@ const struct form form_openai = {
     .read = openai_read,
     .write_score = openai_write_score,
     .read_score = openai_read_score,
+    .read_prompt = openai_read_prompt,
 };

@@ -59,6 +59,25 @@ static int grid_table_compare(struct grid_table *t, struct err *e)
     return 0;
 }
 
+int grid_table_baseline(struct grid_table *t, const char *name, struct err *e)
+{
+    size_t at = 0;
+    while (at < t->n_whole && strcmp(t->report[at].name, name) != 0)
+        at++;
+    if (at == t->n_whole || t->too_many)
+        FAIL(e, ERR_USAGE, "cell %s is no baseline: %s", name,
+             t->too_many ? "the cells have too many records to be compared at once"
+                         : "its questions are not all finished; run mas eval again");
+    const struct report_run first = t->report[at];
+    const struct trace_run *run = t->all[at];
+    memmove(t->report + 1, t->report, at * sizeof *t->report);
+    memmove(t->all + 1, t->all, at * sizeof *t->all);
+    t->report[0] = first;
+    t->all[0] = run;
+    stats_compared_free(&t->compared);
+    return grid_table_compare(t, e);
+}
+
 static bool grid_table_is_seed(const struct grid_table *t, size_t key)
 {
     return !strcmp(t->file->key[key], "seed");

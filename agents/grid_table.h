@@ -52,6 +52,9 @@ struct grid_table {
  * has no figures. ERR_NOMEM. */
 int grid_table_read(const char *dir, const struct gridfile *file, double price_kwh,
                     struct grid_table *out, struct err *e);
+/* Compares the cells with the finished cell of that name instead of the first finished one.
+ * ERR_USAGE when the cell is not compared, ERR_NOMEM. */
+int grid_table_baseline(struct grid_table *t, const char *name, struct err *e);
 void grid_table_free(struct grid_table *t); /* accepts a zeroed one */
 /* Appends the tables for a person. */
 void grid_table_text(const struct grid_table *t, struct str *out);

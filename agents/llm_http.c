@@ -130,20 +130,20 @@ static void http_score_free(struct http_score *s)
 
 static int http_score_make(const struct llm_call *c, struct http_score *s, struct err *e)
 {
-    size_t n = (size_t)c->n_options;
+    const size_t n = c->score_prompt ? 1 : (size_t)c->n_options;
     s->option = mem_zalloc(n, sizeof *s->option);
     s->len = mem_zalloc(n, sizeof *s->len);
     if (!s->option || !s->len)
         return NOMEM(e, n * sizeof *s->option, "a score");
-    for (size_t i = 0; i < n; i++) {
-        s->option[i] = c->options[i].s;
-        s->len[i] = c->options[i].n;
+    for (size_t i = 0; i < n; i++) { /* a prompt that is scored has no continuation */
+        s->option[i] = c->score_prompt ? "" : c->options[i].s;
+        s->len[i] = c->score_prompt ? 0 : c->options[i].n;
     }
     s->score = (struct form_score){.prompt = c->user,
                                    .prompt_len = c->user_len,
                                    .option = s->option,
                                    .option_len = s->len,
-                                   .n = c->n_options,
+                                   .n = (int)n,
                                    .no_bos = c->no_bos};
     return 0;
 }
@@ -416,7 +416,10 @@ static int http_read(struct llm_http *l, struct http_call *h, struct form_reply 
     if (c->max_tokens > 0)
         return l->form->read(h->job.reply.s, h->job.reply.len, r, e);
     rc = http_score_make(c, &s, e);
-    if (rc == 0)
+    if (rc == 0 && c->score_prompt)
+        rc = l->form->read_prompt(&s.score, h->job.reply.s, h->job.reply.len, &c->token,
+                                  &c->n_token, r, e);
+    else if (rc == 0)
         rc = l->form->read_score(&s.score, h->job.reply.s, h->job.reply.len, c->option_lp,
                                  c->option_tokens, r, e);
     http_score_free(&s);

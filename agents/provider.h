@@ -17,6 +17,7 @@ struct provider_options {
     int calls;
     /* max_context_length is the default: a model with a shorter context takes its own limit */
     bool context_open;
+    const char *model_file;             /* in place of the configuration's model; NULL = none */
     const struct source_places *places; /* folders for names of models; NULL = paths only */
     struct spans *spans;    /* sinks of the engine's and the calls' intervals; NULL = none */
     const char *key;        /* of a server; NULL = none. It is neither printed nor recorded */

@@ -13,6 +13,8 @@ static int local_open(const struct provider_options *o, struct llm **out, struct
         opt.n_seq = o->calls;
     if (o->context_open)
         opt.n_ctx = 0;
+    if (o->model_file)
+        opt.model = o->model_file;
     opt.places = o->places;
     opt.spans = o->spans;
     opt.progress = o->progress;

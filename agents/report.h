@@ -18,6 +18,11 @@ struct report_run {
     struct stats_paired paired; /* the first run and this one; unused in the first */
 };
 void report_runs(const struct report_run *run, int n, struct str *out);
+/* The name without its part seed=N, for a setting of several seeds: "cot,top_p=1". */
+void report_setting_name(const char *name, int64_t seed, struct str *out);
+/* Why the intervals of settings of few seeds are wide, in two sentences; nothing if there is no
+ * such setting. */
+void report_few_seeds(const struct stats_compared *c, struct str *out);
 void report_paired(const struct report_run *first, const struct report_run *other, struct str *out);
 /* The size of a study of two runs, before it is made. discordant: share of the questions that one
  * run alone will have right, in (0, 1]. */

@@ -1,10 +1,14 @@
 /* Runs side by side. */
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "report.h"
 #include "report_part.h"
+#include "stats_dist.h"
+
+#define REPORT_FEW 15 /* degrees of freedom: Student's quantile is then 2.13 instead of 1.96 */
 
 /* ---- runs ------------------------------------------------------------------------------------ */
 
@@ -100,11 +104,11 @@ static void report_power(const struct stats_paired *p, struct str *out)
     double least = stats_detectable(p->n, share, REPORT_ALPHA, REPORT_POWER);
     double needed = stats_questions(share, p->difference, REPORT_ALPHA, REPORT_POWER);
     str_addf(out, "  told apart by    %zu of %zu questions (%.1f %%)\n", differ, p->n, 100 * share);
-    str_addf(out, "  80 %% power       %zu questions find ", p->n);
+    str_addf(out, "  80 %% power       %zu questions ", p->n);
     if (isfinite(least))
-        str_addf(out, "a difference of %.1f points", 100 * least);
+        str_addf(out, "find a difference of %.1f points", 100 * least);
     else
-        str_adds(out, "no difference");
+        str_adds(out, "are too few to find any difference");
     if (isfinite(needed))
         str_addf(out, "; this difference needs %.0f questions", ceil(needed));
     str_addc(out, '\n');
@@ -138,8 +142,16 @@ void report_paired(const struct report_run *first, const struct report_run *othe
         str_addf(out, "95 %% interval %+.1f to %+.1f (BCa bootstrap)\n", 100 * p->lo + 0.0,
                  100 * p->hi + 0.0);
     else
-        str_adds(out, "no interval: all questions differ alike\n");
+        str_adds(out, p->only_a || p->only_b ? "no interval: the same on every question\n"
+                                             : "no interval: no question tells the runs apart\n");
     str_addf(out, "  exact McNemar    p = %.4g\n", p->p);
+    if (stats_disagree(p->lo, p->hi, p->p))
+        str_addf(
+            out,
+            "                   The interval and the test disagree. The bootstrap is rough when "
+            "few questions\n                   tell the runs apart, here %zu: trust the exact "
+            "test.\n",
+            p->only_a + p->only_b);
     report_power(p, out);
 }
 
@@ -169,12 +181,30 @@ static void report_together(const struct stats_compared *c, struct str *out)
                  "  Fleiss' kappa    not defined: all answers are the same, or there are none\n");
 }
 
+void report_setting_name(const char *name, int64_t seed, struct str *out)
+{
+    char part[40];
+    const int n = snprintf(part, sizeof part, "seed=%" PRId64, seed);
+    const char *at = seed >= 0 ? strstr(name, part) : NULL;
+    while (at && ((at > name && at[-1] != ',' && at[-1] != '/') || (at[n] && at[n] != ',')))
+        at = strstr(at + 1, part);
+    if (!at) {
+        str_adds(out, name);
+        return;
+    }
+    const char *rest = at + n; /* the comma goes that is after it, or else the one before it */
+    const size_t kept = (size_t)(at - name) - (!*rest && at > name);
+    str_add(out, name, kept);
+    str_adds(out, *rest ? rest + 1 : kept ? "" : "all");
+}
+
 /* "direct-1 (seeds 1, 2, 3)" */
-static void report_setting_name(const struct report_run *run, const struct stats_compared *c,
-                                size_t s, struct str *out)
+static void report_setting_label(const struct report_run *run, const struct stats_compared *c,
+                                 size_t s, struct str *out)
 {
     const char *before = c->settings[s].n_run > 1 ? " (seeds " : " (seed ";
-    str_adds(out, run[c->settings[s].first].name);
+    const size_t first = c->settings[s].first;
+    report_setting_name(run[first].name, c->seed[first], out);
     for (size_t i = 0; i < c->n_run; i++)
         if (c->setting[i] == s && c->seed[i] >= 0) {
             str_addf(out, "%s%" PRId64, before, c->seed[i]);
@@ -196,7 +226,7 @@ static void report_setting(const struct report_run *run, const struct stats_comp
 {
     const struct stats_setting *s = &c->settings[at];
     size_t begin = out->len;
-    report_setting_name(run, c, at, out);
+    report_setting_label(run, c, at, out);
     while (!out->failed && out->len - begin < width)
         str_addc(out, ' ');
     str_addf(out, "%6zu", s->n_run);
@@ -216,13 +246,28 @@ static void report_setting(const struct report_run *run, const struct stats_comp
     str_addc(out, '\n');
 }
 
+void report_few_seeds(const struct stats_compared *c, struct str *out)
+{
+    double least = (double)INFINITY;
+    for (size_t s = 0; s < c->n_setting; s++)
+        if (c->settings[s].n_run > 1 && c->settings[s].m.df < least)
+            least = c->settings[s].m.df;
+    if (!(least <= REPORT_FEW))
+        return;
+    str_addf(out,
+             "Few seeds make a wide interval, because a spread is hardly known from few runs. The "
+             "least\nhere has %.1f degrees of freedom and counts %.2f standard errors instead of "
+             "1.96; more seeds\nnarrow it.\n",
+             least, stats_t_quantile(0.975, least));
+}
+
 static void report_settings(const struct report_run *run, const struct stats_compared *c,
                             struct str *out)
 {
     size_t width = strlen("setting");
     for (size_t s = 0; s < c->n_setting; s++) {
         struct str name = STR_INIT;
-        report_setting_name(run, c, s, &name);
+        report_setting_label(run, c, s, &name);
         width = name.len > width ? name.len : width;
         str_free(&name);
     }
@@ -244,6 +289,13 @@ static void report_settings(const struct report_run *run, const struct stats_com
     if (c->n_setting > 2)
         str_addf(out, "; p Holm: adjusted for the %zu comparisons", c->n_setting - 1);
     str_addc(out, '\n');
+    report_few_seeds(c, out);
+    for (size_t s = 1; s < c->n_setting; s++)
+        if (stats_disagree(c->settings[s].difference.lo, c->settings[s].difference.hi,
+                           c->settings[s].p)) {
+            report_setting_label(run, c, s, out);
+            str_adds(out, ": the interval and the test disagree; trust the exact test.\n");
+        }
 }
 
 static void report_sure(const struct report_run *run, size_t n, struct str *out)

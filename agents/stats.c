@@ -103,6 +103,13 @@ done:
     return rc;
 }
 
+bool stats_disagree(double lo, double hi, double p)
+{
+    if (!isfinite(lo) || !isfinite(hi) || !isfinite(p))
+        return false;
+    return (lo > 0 || hi < 0) != (p < 0.05);
+}
+
 /* ---- one run --------------------------------------------------------------------------------- */
 
 /* Counts a question in the group of that name, in alphabetical order; groups beyond cap are left

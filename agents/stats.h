@@ -27,6 +27,9 @@ struct stats_paired {
     double p;          /* exact McNemar; NaN when n == 0 */
     double p_holm;     /* adjusted for all comparisons of a table; stats_pair sets it to p */
 };
+/* Do the 95 % interval of a difference and its test at 5 % disagree? One of them excludes a
+ * difference of 0 then, and the other does not. False when one is not defined. */
+bool stats_disagree(double lo, double hi, double p);
 /* Pairs two runs by question id. draws: bootstrap samples; the same seed gives the same interval.
  * Results of records that were not asked for are left out. ERR_NOMEM. */
 struct trace_run;

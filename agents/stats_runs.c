@@ -107,6 +107,42 @@ void stats_common_free(struct stats_common *c)
     *c = (struct stats_common){.n = 0};
 }
 
+/* ---- copies ---------------------------------------------------------------------------------- */
+
+static bool runs_same_number(double x, double y)
+{
+    return x == y || (isnan(x) && isnan(y));
+}
+
+static bool runs_same_result(const struct result *a, const struct result *b)
+{
+    return !strcmp(a->id, b->id) && a->index == b->index && a->state == b->state &&
+           a->predicted == b->predicted && !strcmp(a->answer, b->answer) &&
+           runs_same_number(a->seconds, b->seconds) && runs_same_number(a->ended, b->ended) &&
+           runs_same_number(a->p, b->p) && a->calls == b->calls &&
+           a->prompt_tokens == b->prompt_tokens && a->cached_tokens == b->cached_tokens &&
+           a->new_tokens == b->new_tokens && a->think_tokens == b->think_tokens;
+}
+
+int stats_same_run(const struct trace_run *a, const struct trace_run *b, bool *same, struct err *e)
+{
+    json_t *x = NULL, *y = NULL;
+    bool equal = a->results.n && a->results.n == b->results.n && a->asked == b->asked;
+    int rc = 0;
+    for (size_t i = 0; equal && i < a->results.n; i++)
+        equal = runs_same_result(&a->results.r[i], &b->results.r[i]);
+    if (equal && a->json.len && b->json.len) {
+        TRY_DONE(jdoc_load(a->json.s, a->json.len, &x, e));
+        TRY_DONE(jdoc_load(b->json.s, b->json.len, &y, e));
+        equal = json_equal(json_object_get(x, "identity"), json_object_get(y, "identity"));
+    }
+    *same = equal;
+done:
+    json_decref(x);
+    json_decref(y);
+    return rc;
+}
+
 /* ---- settings -------------------------------------------------------------------------------- */
 
 /* The run's identity without its seed, as one text; its seed, -1 = none. */

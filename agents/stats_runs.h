@@ -22,6 +22,11 @@ int stats_common(const struct trace_run *const *run, size_t n_run, struct stats_
                  struct err *e);
 void stats_common_free(struct stats_common *c); /* accepts a zeroed one */
 
+/* *same: one run is a copy of the other. Their identities are equal, and so is every result with
+ * its answer, tokens and times. Runs without results are no copies. ERR_NOMEM, ERR_DATA
+ * (run.json). */
+int stats_same_run(const struct trace_run *a, const struct trace_run *b, bool *same, struct err *e);
+
 /* A setting: runs whose identities differ by their seed alone. */
 struct stats_setting {
     size_t first, n_run;  /* its first run in the list, number of its runs */

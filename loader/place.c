@@ -364,8 +364,12 @@ static int load_copied(struct place *p, struct place_load *load, struct err *e)
 static int load_uploaded(struct place_device *on, struct place_load *load, struct upload *up,
                          struct err *e)
 {
-    TRY(upload_init(up, e));
     unsigned char *base = on->vram.ptr;
+    uint64_t largest = 0;
+    for (int i = 0; i < on->in_vram.n; i++)
+        if (on->in_vram.tensor[i].range.bytes > largest)
+            largest = on->in_vram.tensor[i].range.bytes;
+    TRY(upload_init(up, largest, e));
     for (int i = 0; i < on->in_vram.n; i++) {
         const struct place_tensor *r = &on->in_vram.tensor[i];
         if (i && r[-1].range.file_at == r->range.file_at)

@@ -2,11 +2,12 @@
 
 #include "pinned.h"
 
-int upload_init(struct upload *u, struct err *e)
+int upload_init(struct upload *u, uint64_t largest, struct err *e)
 {
+    const size_t bytes = (size_t)(largest < UPLOAD_PIECE ? largest : UPLOAD_PIECE);
     const struct dev_api *api = u->dev->api;
     for (int i = 0; i < UPLOAD_BUFS; i++) {
-        TRY(pinned_alloc(u->dev, (size_t)UPLOAD_PIECE, "weights are loaded", &u->buf[i], e));
+        TRY(pinned_alloc(u->dev, bytes, "weights are loaded", &u->buf[i], e));
         TRY(api->event_open(u->dev, &u->copied[i], e));
     }
     return 0;

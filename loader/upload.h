@@ -22,8 +22,11 @@ struct upload { /* owned by the caller; zero except dev before upload_init */
     int next;
 };
 
-int upload_init(struct upload *u, struct err *e);
-/* Queues a copy of n <= UPLOAD_PIECE bytes of the file at `at` on the device's default stream. */
+/* Allocates buffers for parts of at most `largest` bytes. Pinning is slow, so a buffer holds no
+ * more than that, and no more than UPLOAD_PIECE. */
+int upload_init(struct upload *u, uint64_t largest, struct err *e);
+/* Queues a copy of n bytes of the file at `at` on the device's default stream; n <= UPLOAD_PIECE
+ * and n <= largest. */
 int upload_piece(struct upload *u, const struct gguf *g, uint64_t at, size_t n, void *to,
                  struct err *e);
 void upload_free(struct upload *u); /* waits for the copies; also after a failed init */

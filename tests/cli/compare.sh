@@ -23,6 +23,23 @@ expect 64 'a percentage above 0, at most 100' "$MAS" export --power 0
 expect 64 '--power plans a study and reads no folder' "$MAS" export direct --power 20
 "$MAS" export direct -o json >one.json && "$MAS" export direct --summary two.json && cmp one.json two.json ||
     fault "-o json of one run is not its summary"
+cp -r cot-1 copy && ln -s cot-1 link
+for twice in cot-1 cot-1/ "$PWD/cot-1" link; do
+    expect 0 "$twice is the folder cot-1 again; the run is taken once" "$MAS" export cot-1 "$twice" cot-2 direct
+    expect 0 "$twice is the folder cot-1 again; the run is taken once" "$MAS" report cot-1 "$twice" -o twice.html
+done
+expect 0 'copy is a copy of the run in cot-1; it is taken once' "$MAS" export cot-1 direct copy
+expect 0 'copy is a copy of the run in cot-1; it is taken once' "$MAS" report cot-1 direct copy -o twice.html
+grep -q '>2 runs,' twice.html || fault "a copy is a run of the page"
+"$MAS" export cot-1 copy link direct cot-2 -o json 2>said >copies.json && "$MAS" export cot-1 direct cot-2 -o json >once.json &&
+    cmp copies.json once.json || fault "copies change the figures"
+expect 0 '3 comparisons' "$MAS" export cot-1 cot-2 direct --baseline cot-3
+expect 0 'cot-2 against direct, ' "$MAS" export cot-1 cot-2 direct --baseline ./direct/
+expect 0 'cot-1 against direct, ' "$MAS" export cot-1 --baseline direct
+"$MAS" report cot-1 cot-2 direct --baseline direct -o base.html 2>said && grep -q '<b>1</b> direct<' base.html ||
+    fault "the page has another run 1: $(cat said)"
+expect 64 'name the runs to compare with it' "$MAS" export --baseline direct
+expect 66 'nowhere' "$MAS" export cot-1 --baseline nowhere
 if "$MAS" export cot-1 cot-1 | grep -q setting; then fault "a run beside itself counts as two seeds"; fi
 
 "$MAS" export cot-1 cot-2 cot-3 direct -o json >all.json || fault "export -o json"
@@ -105,6 +122,22 @@ for x, c in sure:
     bins.setdefault(min(9, int(x * 10)), []).append(x - c)
 near("ECE", summary["ece"], sum(abs(sum(b)) for b in bins.values()) / len(sure))
 END
+# ---- several runs: one table with a column; options of one run are refused by name
+expect 0 "" "$MAS" export cot-1 direct/ --csv two.csv
+python3 - <<'EOF' || fault "rows of two runs"
+import csv
+rows = list(csv.DictReader(open('two.csv')))
+for run in ('cot-1', 'direct'):
+    own = list(csv.DictReader(open(run + '.csv')))
+    both = [r for r in rows if r['run'] == run]
+    assert len(own) == len(both) > 0 and all(r[k] == o[k] for o, r in zip(own, both) for k in o), run
+EOF
+for one in "--summary x.json" "--wrong x.txt" "--lm-eval x" "--inspect x.json" --orders "--bundle x.tar.gz"; do
+    # shellcheck disable=SC2086
+    expect 64 "${one%% *} is of one run, and 3 are given: cot-1, cot-2, .." "$MAS" export cot-1 cot-2 cot-3 $one
+done
+ls x* 2>/dev/null && fault "an option of one run has written something"
+
 # ---- the size of a study, for programs
 "$MAS" export --power 20 -o json >size.json
 python3 - "$("$MAS" export --power 20)" <<'EOF' || fault "the size of a study: $(cat size.json)"

@@ -148,7 +148,7 @@ expect 0 'repaired' evaluate --out parts --repair
 before=$(sha256sum whole/*.json* whole/lock | sha256sum)
 for own in run.json records.jsonl traces.jsonl.gz; do
     expect 64 "is $own of the run itself" "$MAS" export whole --csv "whole/$own"
-    expect 64 "is $own of the run itself" "$MAS" export parts --against whole --summary "$PWD/whole/$own"
+    expect 64 "is $own of the run itself" "$MAS" export parts --against whole --csv "$PWD/whole/$own"
 done
 ln -s whole/run.json link.json
 expect 64 'is run.json of the run itself' "$MAS" export whole --summary link.json

@@ -134,6 +134,18 @@ assert len(direct) == 4 and all(r['seed'] == '' and r['lp_A'] for r in direct), 
 EOF
 expect 64 'needs one of its runs' "$MAS" export whole --against whole/direct
 expect 64 'would be lost' "$MAS" export whole --csv whole/grid.json
+expect 64 'has no such cell' "$MAS" export whole --baseline parts/direct
+"$MAS" export whole --baseline whole/cot,temperature=0.7,seed=2 --summary based.json || fault "export --baseline"
+"$MAS" export whole -o json >unbased.json || fault "export of the experiment"
+python3 - <<'END' || fault "the baseline of an experiment"
+import json
+a, b = json.load(open("unbased.json"))["compared"], json.load(open("based.json"))["compared"]
+names = [[r["name"] for r in c["runs"]] for c in (a, b)]
+assert names[1][0] == "cot,temperature=0.7,seed=2" and sorted(names[0]) == sorted(names[1]), names
+pair = {(names[k][p["run"]], names[k][0]): p["difference"] for k, c in enumerate((a, b)) for p in c["paired"]}
+assert pair[("direct", names[1][0])] == -pair[(names[1][0], "direct")], pair
+assert a["together"]["cochran_q"] == b["together"]["cochran_q"]
+END
 
 # ---- a folder that holds another run than its cell gives no figures for it
 cp -r whole swapped && one=cot,temperature=0.7,seed=1 two=cot,temperature=0.7,seed=2

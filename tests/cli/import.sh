@@ -87,7 +87,7 @@ cp "$data" moved.jsonl
 "$MAS" eval -c demo --data moved.jsonl --n 2 -s direct --out moved --quiet >/dev/null 2>&1 || fault "no run to move"
 rm moved.jsonl
 expect 66 "give them with --data FILE" "$MAS" export moved --inspect -
-expect 64 "--data is for --lm-eval, --inspect and --orders" "$MAS" export own --data "$data"
+expect 64 "--data is for --lm-eval, --inspect, --orders and --bundle" "$MAS" export own --data "$data"
 expect 64 "own/run.json is run.json of the run itself" "$MAS" export own --inspect own/run.json
 
 # ---- variants: all orders of the options, and none of the other answers

@@ -19,8 +19,8 @@ writer() { # NAME OUTPUT
     case $1 in
     quantize) "$MAS" quantize --quiet f32.gguf "$2" Q8_0 ;;
     synth) "$MAS" synth --shape tiny --type F32 --quiet "$2" ;;
-    csv) "$MAS" export run --csv "$2" ;;
-    json) "$MAS" export run --summary "$2" ;;
+    csv) "$MAS" export run --csv "$2" --force ;;
+    json) "$MAS" export run --summary "$2" --force ;;
     logits) "$MAS" perplexity -m demo --quiet --ctx 4 -p 'some text here' --logits-out "$2" ;;
     svg) "$MAS" fit --shape tiny --gpu rtx4090 --simulate "$2" ;;
     esac
@@ -92,6 +92,45 @@ mkdir -p runs
 ln -s "$dir/runs" linked
 expect 0 accuracy "$MAS" eval -c demo --data "$MAS_SOURCE/configs/demo/questions.jsonl" --n 1 -s direct --quiet --out linked/a
 [ -s runs/a/summary.json ] || fault "a run in a linked folder"
+
+# ---- files that mas did not write stay, unless --force is given; inputs stay in any case
+data=$MAS_SOURCE/configs/demo/questions.jsonl
+cp "$data" mine.jsonl && cp "$data" said.jsonl && printf '# notes\n' >notes.md
+"$MAS" eval -c demo --data mine.jsonl --n 3 -s direct --quiet --out mine >/dev/null 2>&1 || exit 1
+declare -A option=([csv]=--csv [summary]=--summary [wrong]=--wrong [inspect]=--inspect [bundle]=--bundle)
+for name in "${!option[@]}"; do
+    expect 64 "notes.md exists and is no " "$MAS" export mine "${option[$name]}" notes.md
+    expect 64 "or give --force" "$MAS" export mine "${option[$name]}" said.jsonl
+    expect 64 "mine.jsonl is read by this command and would be lost" "$MAS" export mine "${option[$name]}" mine.jsonl
+    expect 64 "mine.jsonl is read by this command and would be lost" "$MAS" export mine "${option[$name]}" ./mine.jsonl --force
+    expect 0 "" "$MAS" export mine "${option[$name]}" "out.$name"
+    expect 0 "" "$MAS" export mine "${option[$name]}" "out.$name" # its own file again
+    cp notes.md forced
+    expect 0 "" "$MAS" export mine "${option[$name]}" forced --force
+    cmp -s forced "out.$name" || fault "--force of $name wrote another file"
+done
+for other in csv summary inspect bundle; do # of another kind
+    for name in "${!option[@]}"; do
+        [ "$name" = "$other" ] || expect 64 "out.$other exists and is no " "$MAS" export mine "${option[$name]}" "out.$other"
+    done
+done
+expect 64 "--csv and --wrong both name ./both" "$MAS" export mine --csv ./both --wrong both
+ln mine.jsonl linked.jsonl
+expect 64 "said.jsonl is read by this command" "$MAS" export mine --inspect said.jsonl --data said.jsonl --force
+expect 64 "linked.jsonl is read by this command" "$MAS" vary mine.jsonl --permute cyclic -o linked.jsonl --force
+expect 64 "mine.jsonl is read by this command" "$MAS" vary mine.jsonl --permute cyclic -o mine.jsonl
+printf '{"id": "x", "question": "y"}\n' >words.jsonl
+expect 64 "words.jsonl is read by this command" "$MAS" vary mine.jsonl --paraphrases words.jsonl -o words.jsonl --force
+expect 64 "notes.md exists and is no file of variants of mas" "$MAS" vary mine.jsonl --permute cyclic -o notes.md
+expect 64 "said.jsonl exists and is no file of variants of mas" "$MAS" vary mine.jsonl --permute cyclic -o said.jsonl
+for n in 1 2; do expect 0 "" "$MAS" vary mine.jsonl --permute cyclic -o orders.jsonl; done
+expect 0 "" "$MAS" vary mine.jsonl --none-of-the-above -o said.jsonl --force
+expect 64 "notes.md exists and is no report of mas" "$MAS" report mine -o notes.md
+expect 64 "mine.jsonl is read by this command" "$MAS" report mine --data mine.jsonl -o mine.jsonl --force
+expect 0 "" "$MAS" report mine -o forced --force
+expect 64 "notes.md exists and is no picture of mas" "$MAS" eval -c demo --data mine.jsonl --n 3 -s direct --quiet --out other --curve notes.md
+expect 64 "mine.jsonl is read by this command" "$MAS" eval -c demo --data mine.jsonl --n 3 -s direct --quiet --out other --curve mine.jsonl
+cmp mine.jsonl "$data" && [ "$(cat notes.md)" = '# notes' ] || fault "a file was lost"
 
 # ---- interrupted: what was there stays, nothing is added
 cp want.gguf there.gguf

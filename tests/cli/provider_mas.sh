@@ -31,4 +31,21 @@ for a, b in zip(far, near):
 PY
 done
 expect 0 'accuracy' "$MAS" eval "${remote[@]}" -s cot --n 4 --out cot
+
+# ---- mas probe scores prompts over the server, too
+head -n 4 q.jsonl >p.jsonl
+expect 0 "file's order first" "$MAS" probe "${remote[@]:0:6}" --data p.jsonl --quiet -o far.jsonl
+expect 0 'min-k above other' "$MAS" probe -m demo --data p.jsonl --quiet -o near.jsonl
+python3 - <<'PY' || fault "other figures over the server"
+import json
+far, near = ([json.loads(l) for l in open(f)] for f in ('far.jsonl', 'near.jsonl'))
+assert len(far) == len(near) == 4
+for a, b in zip(far, near):
+    for k in ('text', 'other'):
+        for f in ('tokens', 'ngrams', 'exact'):
+            assert a[k][f] == b[k][f], (k, f, a, b)
+        for f in ('mean_lp', 'min_k'):
+            assert abs(a[k][f] - b[k][f]) < 1e-4, (k, f, a, b)
+    assert all(abs(x - y) < 1e-3 for x, y in zip(a['order_lp'], b['order_lp'])) and a['first'] == b['first'], (a, b)
+PY
 exit $bad

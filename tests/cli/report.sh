@@ -73,8 +73,20 @@ sed -e 's/strategy: .*/strategy: [direct, cot, panel]/' -e '/- strategy=[^p]/d' 
 "$MAS" eval -c grid.yaml --data "$data" --out grid --quiet >log 2>&1 ||
     fault "experiment: $(tail -n 3 log)"
 expect 0 "7 runs, 12 questions" "$MAS" report grid -o grid.html
+expect 0 "7 runs" "$MAS" report grid grid/cot* --baseline grid/direct -o base.html # a cell that is named again
+grep -q '<b>1</b> direct<' base.html || fault "the baseline is not run 1"
 python3 "$here/report_check.py" grid.html grid ||
     fault "figures of an experiment's page"
+
+# ---- many runs: settings by value, which fits paper and phones, and folded pictures of single runs
+expect 0 "10 runs" "$MAS" report grid direct cot panel -o many.html
+python3 "$here/report_check.py" many.html grid direct cot panel || fault "figures of the page of many runs"
+grep -q '<th scope="col">Setting</th><th scope="col">Runs</th><th scope="col">Value</th>' many.html ||
+    fault "many runs have a column each in the settings"
+grep -q '<summary>Pictures of 10 runs</summary>' many.html || fault "pictures of many runs are not folded"
+grep -A99 'id="setup"' many.html | grep -q 'config.strategy <span class="only">differs</span></th><td>1, 8</td><td>direct<' ||
+    fault "runs of a value: $(grep 'config.strategy' many.html)"
+grep -q 'class="many"' r.html && fault "three runs have the tables of many"
 
 # ---- use ----
 expect 64 "no folder" "$MAS" report -o x.html

@@ -81,6 +81,8 @@ cp -r kept study/shard-2-of-3
 zcat kept/traces.jsonl.gz | sed '1s/"parsed": false/"parsed": true/' | gzip >study/shard-2-of-3/traces.jsonl.gz
 expect 65 'shard 2 of 3: study/shard-2-of-3/traces.jsonl.gz:1: damaged' "$MAS" merge study
 one --out study --shard 2/3 --repair >repair.log 2>&1 || [ $? = 1 ] || fault "repair: $(cat repair.log)"
+one --out study --shard 1/3 --force-new >again.log 2>&1 || [ $? = 1 ] || fault "--force-new: $(cat again.log)"
+[ -s study/shard-1-of-3/old-1/traces.jsonl.gz ] || fault "--force-new keeps nothing: $(ls study/shard-1-of-3)"
 rm -r study/run.json study/traces.jsonl.gz study/results.csv study/summary.json
 expect 1 'merged' "$MAS" merge study
 same whole study

@@ -45,6 +45,11 @@ start() {
     pids+=($!)
     shard_of[$!]=$1
 }
+holder_of() { # SHARD: its process
+    local last
+    last=$(find "$NFS_ROOT/study/shard-$1-of-$shards" -name 'lease-????' 2>/dev/null | sort | tail -n 1)
+    [ -z "$last" ] || sed -n '1s/.*"pid": \([0-9]*\),.*/\1/p' "$last"
+}
 declare -A shard_of=()
 while [ $killed -lt "$kills" ] && [ $rounds -lt $((kills * 5)) ]; do
     rounds=$((rounds + 1))
@@ -54,12 +59,16 @@ while [ $killed -lt "$kills" ] && [ $rounds -lt $((kills * 5)) ]; do
     ended
     [ ${#pids[@]} -gt 0 ] || continue
     victim=${pids[$((RANDOM % ${#pids[@]}))]}
-    if [ $((RANDOM % 5)) = 0 ]; then
-        # for longer than the lease: another host takes over, and this one wakes up
+    holder=$(holder_of "${shard_of[$victim]}")
+    # the holder of its shard, if that is one of ours and lives
+    [ $((RANDOM % 4)) = 0 ] || [ -z "${shard_of[${holder:-0}]:-}" ] || ! kill -0 "$holder" 2>/dev/null || victim=$holder
+    if [ $((rounds % 6)) = 5 ]; then
+        # for longer than the lease: another host takes over, and this one wakes up while that one works
         kill -STOP "$victim" 2>/dev/null && stopped=$((stopped + 1))
         start "${shard_of[$victim]}"
         sleep 2.5
         kill -CONT "$victim" 2>/dev/null
+        sleep 0.5
     elif kill -9 "$victim" 2>/dev/null; then
         killed=$((killed + 1))
     fi

@@ -50,6 +50,35 @@ wait $pid 2>/dev/null
 expect 0 'ended without giving it back' one n2 --out "$NFS_ROOT/h" --shard 1/1 --lease 1 --concurrency 1 --set role_tokens.cot=2000
 [ "$(cases "$NFS_ROOT/h/shard-1-of-1" | wc -l)" = 24 ] || fault "taken over: $(cases "$NFS_ROOT/h/shard-1-of-1" | wc -l) cases"
 
+# ---- a holder that was stopped for longer than its lease wakes up while another works, and a cache hides that lease from it
+slow() { client "$1" --out "$NFS_ROOT/w" --shard 1/1 --lease 1 --concurrency 1 --set role_tokens.cot=400; }
+part() { [ "$(grep -c '^{"case"' "$NFS_ROOT/w/shard-1-of-1/traces-$1.jsonl" 2>/dev/null)" -ge "$2" ] 2>/dev/null; }
+until_part() {
+    for _ in $(seq 300); do
+        part "$1" "$2" && return
+        sleep 0.05
+    done
+    fault "part $1 has not $2 cases: $(ls "$NFS_ROOT/w/shard-1-of-1"): $(tail -n 2 log1 log2)"
+}
+export NFS_CACHE_MS=20000
+(slow n1 >log1 2>&1) &
+first=$!
+until_part 0001 3
+kill -STOP $first
+export NFS_CACHE_MS=500
+(slow n2 >log2 2>&1) &
+second=$!
+until_part 0002 2
+kill -CONT $first
+wait $first
+code=$?
+wait $second
+[ $? = 0 ] || fault "the second holder: $(tail -n 2 log2)"
+[ $code = 73 ] || [ $code = 0 ] || fault "the former holder: exit code $code: $(tail -n 2 log1)"
+expect 0 'merged' "$MAS" merge "$NFS_ROOT/w" -o woken
+expect 0 '' "$MAS" eval -c demo --data "$data" -n 24 -s cot --set role_tokens.cot=400 --quiet --out woken_whole
+[ "$(cases woken)" = "$(cases woken_whole)" ] || fault "after a late holder: $(diff <(cases woken) <(cases woken_whole) | head -3)"
+
 # ---- the disk is full in the middle: what is finished stays, and the same command goes on
 (client n1 --out "$NFS_ROOT/f" --shard 1/1 --concurrency 1 >log1 2>&1) &
 pid=$!

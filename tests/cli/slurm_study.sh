@@ -45,6 +45,7 @@ for ((i = 0; i < $(cat "$FAKE/more" 2>/dev/null || echo 0); i++)); do
     mkdir -p "$FAKE/run/shard-2-of-5"
     echo "{\"case\": \"$RANDOM$RANDOM$i\", \"n\": 0}" >>"$FAKE/run/shard-2-of-5/traces-0001.jsonl"
 done
+[ ! -f "$FAKE/elsewhere" ] || sed -i 's/^start .*/start n9 1 1/' "$FAKE/run/slurm/state/task-2"
 if [ -f "$FAKE/wait" ]; then
     trap 'echo TERM >>"$FAKE/signals.txt"; exit 75' TERM
     echo $$ >"$FAKE/ready"
@@ -156,6 +157,17 @@ expect 75 'failed the program asks for another start (exit 75); scontrol requeue
 [ "$(wc -l <scontrol.txt)" = 3 ] || fault "scontrol: $(cat scontrol.txt)"
 rm no_requeue
 
+# Slurm has started the task on another node: this start requeues nothing and leaves the state
+touch elsewhere
+for code in 0 73 75 78; do
+    rm -f scontrol.txt
+    echo $code >code
+    expect $code 'another start of this task has followed (n9 1 1)' task
+    [ ! -f scontrol.txt ] || fault "a former start requeues its successor: $(cat scontrol.txt)"
+    [ "$(value state) $(value start)" = 'running n9 1 1' ] || fault "a former start changes the state to $(value state)"
+done
+rm elsewhere
+
 # starts without a finished question: the fourth in a row fails
 rm -f more run/slurm/state/task-2
 for ((i = 1; i <= 3; i++)); do answer 75 75 requeued yes; done
@@ -181,7 +193,7 @@ signal() { # SIGNAL: sent to the script of the task; TERM is sent to the program
         [ ! -f ready ] || break
         sleep 0.1
     done
-    script=$(ps -o ppid= -p "$(cat ready)")
+    script=$(cut -d" " -f4 "/proc/$(cat ready)/stat") # the parent
     kill "-$1" "$script"
     [ "$1" = USR1 ] || kill -TERM "$(cat ready)"
     wait $! && fault "after $1 the task succeeds"

@@ -26,12 +26,46 @@ expect 0 "10 parts are as recorded" "$MAS" verify a.tar.gz # the bundle has its 
 expect 0 "not checked: data: " "$MAS" verify run
 expect 0 "same: data: moved.jsonl" "$MAS" verify run --data moved.jsonl
 mv moved.jsonl questions.jsonl
+cp -r "$MAS_SOURCE/configs/prompts" pr && sed -i 's/physicians/medics/' pr/panel/*.txt
+"$MAS" eval -c demo --data questions.jsonl -n 1 --set planner.top_k=3 --set prompts_dir=pr --out of-dir --quiet >log 2>&1 ||
+    fault "eval with a folder of prompts: $(tail -n 3 log)"
+expect 0 "sha256" "$MAS" export of-dir --bundle dir.tar.gz
 mkdir whole && tar xzf a.tar.gz -C whole || fault "tar cannot unpack the bundle"
 cmp whole/run/traces.jsonl.gz run/traces.jsonl.gz || fault "the trace in the bundle differs"
 expect 64 "name it .tar.gz" "$MAS" export run --bundle a.tar.zst
 expect 64 "no run" "$MAS" verify
 expect 66 "run.json" "$MAS" verify whole
 ls "${TMPDIR:-/tmp}"/mas-verify-* 2>/dev/null && fault "unpacked folders are left"
+
+# ---- an unpacked bundle is read with its own questions and prompts ----
+mkdir elsewhere && cp -r whole/run elsewhere/run && mkdir elsewhere/mine && cp -r "$MAS_SOURCE/configs/prompts/." elsewhere/mine
+sed -i 's/physicians/doctors/' elsewhere/mine/panel/*.txt
+id=$(sed -n 2p run/results.csv | cut -d, -f1)
+(
+    cd elsewhere || exit 1
+    expect 0 "the bytes agree" "$MAS" replay run --case "$id" --rerun
+    expect 1 "prompts.panel/planner was" "$MAS" replay run --case "$id" --rerun --set prompts_dir=mine
+    expect 0 "" "$MAS" export run --lm-eval harness
+    ls harness/samples_questions_* >/dev/null || fault "another name of the task: $(ls harness)"
+    expect 0 "by the place" "$MAS" export run --orders
+    expect 0 "10 parts are as recorded, 0 are not checked" "$MAS" verify run
+    expect 0 "" "$MAS" report run -o report.html
+    cmp report.html run/review/report.html || fault "the report of an unpacked bundle is another one"
+    expect 0 "sha256" "$MAS" export run --bundle again.tar.gz
+    cmp again.tar.gz ../a.tar.gz || fault "the bundle of an unpacked bundle differs"
+    # a run whose prompts were a folder that is now another one
+    tar xzf ../dir.tar.gz && rm -rf pr && mkdir pr
+    expect 0 "the bytes agree" "$MAS" replay of-dir --case "$id" --rerun
+    exit "$bad"
+) || bad=1
+# questions that have moved
+mv questions.jsonl moved.jsonl
+expect 0 "not in the bundle" "$MAS" export run --bundle less.tar.gz
+expect 0 "sha256" "$MAS" export run --bundle more.tar.gz --data moved.jsonl
+cmp more.tar.gz a.tar.gz || fault "a bundle with --data differs"
+sed 's/heart/hart/' moved.jsonl >other.jsonl
+expect 65 "is not the run's data" "$MAS" export run --bundle more.tar.gz --data other.jsonl
+mv moved.jsonl questions.jsonl
 
 # a strategy with forms that it shares with others; prompts of a folder
 cp -r "$MAS_SOURCE/configs/prompts" mine && sed -i 's/physicians/doctors/' mine/panel/*.txt
@@ -82,6 +116,54 @@ expect 65 "calls without their case" "$MAS" verify plain
 cp -r run twice && gunzip -c run/traces.jsonl.gz >twice/traces.jsonl && rm twice/traces.jsonl.gz
 grep "\"$id\"" twice/traces.jsonl >again && cat again >>twice/traces.jsonl
 expect 65 "the question was finished before" "$MAS" verify twice
+
+# ---- every figure, and the settings that the trace records ----
+# edited FILE OLD NEW TEXT: the difference is named
+edited() {
+    rm -rf edit && cp -r run edit
+    sed -i "s/$2/$3/" "edit/$1"
+    cmp -s "run/$1" "edit/$1" && fault "nothing to edit in $1: $2"
+    expect 65 "$4" "$MAS" verify edit
+}
+edited summary.json '"ece": [^,]*' '"ece": 0.001' "DIFFERS: summary.json: ece is 0.001 (the trace gives "
+edited summary.json '"brier": [^,]*' '"brier": 0.001' "brier is 0.001"
+edited summary.json '"by_step": {' '"by_step": {"other": 1, ' "by_step is another value"
+edited summary.json '"new_tokens": [0-9.]*, "seconds_mean"' '"new_tokens": 1, "seconds_mean"' "per_question is another value"
+edited summary.json '"by_role": {"planner": {"calls": 3' '"by_role": {"planner": {"calls": 2' "by_role is another value"
+edited summary.json '"unparsed": [0-9]*' '"unparsed": 77' "unparsed is 77"
+edited summary.json '"aurc"' '"aurk"' "aurk is "
+edited summary.json '"seed": 42' '"seed": 43' "the identity of its run is not that of run.json"
+edited run.json '"calls_closed": [0-9]*' '"calls_closed": 77' "DIFFERS: run.json: calls_closed is 77"
+edited run.json '\("figures": .*"low": \)[^,]*' '\10.01' "DIFFERS: run.json: accuracy is another value"
+edited run.json '"temperature": 0.3' '"temperature": 1.5' ", the settings of run.json give 1.5"
+edited run.json '"role_tokens.planner": [0-9]*' '"role_tokens.planner": 3' "max_tokens 160, the settings of run.json give 3"
+edited run.json '"strategy": "panel"' '"strategy": "cot"' "strategy cot of run.json has none such"
+
+# ---- a run that was killed: its figures are older than its trace, which is no difference ----
+"$MAS" eval -c demo -s cot --data "$MAS_SOURCE/configs/demo/questions.jsonl" -n 200 --concurrency 1 --out killed --quiet >log 2>&1 &
+pid=$!
+for ((i = 0; i < 600; i++)); do
+    [ "$(grep -c '^{"case"' killed/traces.jsonl 2>/dev/null)" -ge 3 ] 2>/dev/null && break
+    sleep 0.05
+done
+kill -9 $pid
+wait $pid 2>/dev/null
+[ -s killed/traces.jsonl ] && [ ! -e killed/traces.jsonl.gz ] || fault "the run was not killed in time: $(ls killed)"
+for part in "run.json: its figures are older than the trace: of 0 cases of" "summary.json: its figures are older" "results.csv: it is older"; do
+    expect 0 "unfinished: $part" "$MAS" verify killed
+done
+printf '{"call": "torn' >>killed/traces.jsonl
+expect 0 "unfinished: killed/traces.jsonl: 14 bytes of a case" "$MAS" verify killed
+expect 0 "the figures in the bundle are computed anew" "$MAS" export killed --bundle killed.tar.gz
+expect 0 "parts are as recorded, 0 are not checked" "$MAS" verify killed.tar.gz
+mkdir open && tar xzf killed.tar.gz -C open
+"$MAS" export killed --csv killed.csv 2>/dev/null
+cmp killed.csv open/killed/results.csv || fault "the table of a killed run in its bundle is not that of its trace"
+expect 0 "all figures of summary.json" "$MAS" verify open/killed
+sed -i '3s/,not run,/,answered,/' killed/results.csv
+expect 65 "DIFFERS: results.csv:" "$MAS" verify killed
+sed -i 's/"answered": 0/"answered": 1/' killed/summary.json
+expect 65 "DIFFERS: summary.json: answered is 1 (the trace gives 0)" "$MAS" verify killed
 
 # ---- the model and the archive ----
 cp "$MAS_SOURCE/configs/demo/toy_clinic.gguf" model.gguf

@@ -767,7 +767,7 @@ API cudaError_t cudaDeviceGetPCIBusId(char *id, int bytes, int device)
     if (!id || bytes < (int)sizeof made_up)
         return bad(cudaErrorInvalidValue, "%d bytes for a bus id of %zu", bytes, sizeof made_up);
     memcpy(id, made_up, sizeof made_up);
-    id[8] = "FEDCBA98"[device];
+    id[9] = "FEDCBA98"[device];
     return cudaSuccess;
 }
 

@@ -8,6 +8,7 @@
 
 #include "cushim_test.h"
 #include "log.h"
+#include "record.h"
 #include "serve.h"
 #include "test.h"
 
@@ -219,6 +220,57 @@ static void streamed_weights_keep_the_tokens(void **state)
     jobs_free(want);
 }
 
+/* ---- names and timelines --------------------------------------------------------------------- */
+
+static void names_and_bus_ids_are_of_all_gpus(void **state)
+{
+    (void)state;
+    struct engine_options two = several(one_gpu(), "2,0");
+    struct engine *en = open_engine(&two);
+    const struct engine_info *in = engine_info(en);
+    assert_int_equal(in->n_device, 2);
+    assert_int_equal(strncmp(in->device, "GPU 2: host execution", 21), 0);
+    assert_non_null(strstr(in->device, "; GPU 0: host execution"));
+    assert_string_equal(in->pci, "FFFF:FF:1D.7,FFFF:FF:1F.7");
+    engine_close(en);
+}
+
+/* Ops on the tracks of GPU `number`. */
+static int ops_of_gpu(const struct record *rec, int number)
+{
+    char name[16];
+    int n = 0;
+    snprintf(name, sizeof name, "GPU %d: ", number);
+    for (size_t i = 0; i < rec->n_interval; i++) {
+        const struct track *t = &rec->track[rec->interval[i].track];
+        const bool other = !strncmp(t->name, "GPU ", 4);
+        n += t->kind == TRACK_DEVICE &&
+             (number ? !strncmp(t->name, name, strlen(name)) : !other && strstr(t->name, "host"));
+    }
+    return n;
+}
+
+static void a_timeline_has_a_track_for_each_gpu(void **state)
+{
+    (void)state;
+    struct engine_options o = slow(several(one_gpu(), "0,1"));
+    struct recorder *r = NULL;
+    struct record rec;
+    struct err e;
+    ok(recorder_open(1 << 18, &r, &e));
+    o.spans = recorder_spans(r);
+    struct engine *en = open_engine(&o);
+    struct jobs *js = some_jobs(en);
+    jobs_run(en, js);
+    ok(recorder_read(r, &rec, &e));
+    const int on_0 = ops_of_gpu(&rec, 0), on_1 = ops_of_gpu(&rec, 1);
+    print_message("%d ops on GPU 0, %d on GPU 1\n", on_0, on_1);
+    assert_true(on_0 > 20 && on_1 > 20);
+    engine_close(en);
+    recorder_close(r);
+    jobs_free(js);
+}
+
 /* ---- a GPU that is lost ---------------------------------------------------------------------- */
 
 /* Runs jobs until one ends with an error; copies its text. */
@@ -278,9 +330,14 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(f) cmocka_unit_test_teardown(f, tear_down)
-        TEST(two_gpus_give_the_tokens_of_one),  TEST(micro_batches_keep_the_tokens),
-        TEST(drafts_keep_the_tokens),           TEST(pushed_out_pages_keep_the_tokens),
-        TEST(streamed_weights_keep_the_tokens), TEST(a_lost_gpu_ends_the_engine_with_its_name),
+        TEST(two_gpus_give_the_tokens_of_one),
+        TEST(micro_batches_keep_the_tokens),
+        TEST(drafts_keep_the_tokens),
+        TEST(pushed_out_pages_keep_the_tokens),
+        TEST(streamed_weights_keep_the_tokens),
+        TEST(names_and_bus_ids_are_of_all_gpus),
+        TEST(a_timeline_has_a_track_for_each_gpu),
+        TEST(a_lost_gpu_ends_the_engine_with_its_name),
     };
     cushim_devices(3);
     int rc = cmocka_run_group_tests(tests, NULL, NULL);

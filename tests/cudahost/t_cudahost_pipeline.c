@@ -28,6 +28,8 @@ static struct scene { /* a model, its devices, and a plan for the test to change
     struct plan plan;
     enum plan_place place[2 * MAX_LAYERS];
     bool record;
+    bool ahead; /* device 0 runs all of a step before the others begin */
+    int lost;   /* 1 + the device that is lost when the last step is queued; 0 = none */
     struct ops *on[MAX_LAYERS];
     float *want, *got; /* (N_STEP, N_SEQ, n_vocab) logits */
     size_t n_logits;
@@ -112,6 +114,10 @@ static int run_step(struct run *r, const int *rows, bool logits, float *out, str
     for (int i = b->n_seq; logits && i-- > 0;)
         b->logit_row[b->n_logit++] = b->q_start[i + 1] - 1;
     TRY(forward_step(r->fw, "pass", e));
+    if (sc.lost && out >= sc.got + (size_t)(N_STEP - 1) * N_SEQ * (size_t)sc.m.hp.n_vocab)
+        cushim_lose(sc.lost - 1, 0);
+    if (sc.ahead)
+        TRY(sc.gpu[0]->dev->api->sync(sc.gpu[0]->dev, NULL, e));
     return logits ? forward_logits(r->fw, 0, b->n_logit, out, e) : 0;
 }
 
@@ -363,6 +369,25 @@ static void recorded_steps_give_the_same_bits(void **state)
     }
 }
 
+/* A device that runs ahead must wait before it overwrites rows. The host build asks a stream before
+ * each op, which runs it; a replay of five micro-batches does not ask. */
+static void a_device_that_runs_ahead_waits_for_the_others(void **state)
+{
+    (void)state;
+    struct err e;
+    for (int way = 0; way < 2; way++) {
+        close_devices();
+        open_devices();
+        cushim_apart(0, 1, way);
+        layers_on(2, (int[]){0, 1, sc.m.hp.n_layer});
+        micro_batches(5);
+        sc.record = sc.ahead = true;
+        cushim_lazy(1);
+        ok(run_plan(sc.got, &e));
+        assert_memory_equal(sc.got, sc.want, sc.n_logits * sizeof *sc.got);
+    }
+}
+
 /* ---- failures -------------------------------------------------------------------------------- */
 
 static int small_set_up(void **state)
@@ -383,17 +408,25 @@ static int small_tear_down(void **state)
     return tear_down(state);
 }
 
+/* Objects that a run may not leave behind. Recordings belong to the devices. */
+static size_t live(void)
+{
+    struct cushim_objects o;
+    const size_t n = cushim_live(&o);
+    return n - o.graphs;
+}
+
 /* The error of a run in which calls for the device fail is the device's; nothing is left over. */
 static bool failed_run(int device, long n, const char *how)
 {
     struct err e = {0};
     char gpu[16];
-    const size_t before = cushim_live(NULL);
+    const size_t before = live();
     const int rc = run_plan(sc.got, &e);
     cushim_fail_at(0, 1);
-    if (cushim_live(NULL) != before)
+    if (live() != before)
         fail_msg("GPU %d, call %ld %s: %zu objects are left after \"%s\"", device, n, how,
-                 cushim_live(NULL) - before, e.msg);
+                 live() - before, e.msg);
     cushim_reset();
     snprintf(gpu, sizeof gpu, "GPU %d", device);
     if (rc < 0 && rc != ERR_NOMEM && !strstr(e.msg, gpu))
@@ -450,6 +483,20 @@ static void a_device_that_is_lost_is_named(void **state)
     }
 }
 
+/* The work of the last step is queued and has not run. */
+static void results_of_a_step_on_a_lost_device_are_refused(void **state)
+{
+    (void)state;
+    cushim_lazy(1);
+    sc.record = true; /* a replay asks no stream */
+    for (sc.lost = 1; sc.lost <= 2; sc.lost++) {
+        close_devices();
+        open_devices();
+        if (!failed_run(sc.lost - 1, 0, "after the last step"))
+            fail_msg("GPU %d is lost before its work has run: no error", sc.lost - 1);
+    }
+}
+
 static void refused(struct engine_options o, const char *item0, const char *item1, int code,
                     const char *why)
 {
@@ -493,10 +540,13 @@ int main(void)
         TEST(a_part_on_the_cpu_lies_between_parts_of_its_device),
         TEST(embeddings_of_micro_batches_may_come_from_the_cpu),
         TEST(recorded_steps_give_the_same_bits),
+        TEST(a_device_that_runs_ahead_waits_for_the_others),
         cmocka_unit_test_setup_teardown(a_call_of_any_device_that_fails_ends_the_step_with_its_name,
                                         small_set_up, small_tear_down),
         cmocka_unit_test_setup_teardown(a_device_that_is_lost_is_named, small_set_up,
                                         small_tear_down),
+        cmocka_unit_test_setup_teardown(results_of_a_step_on_a_lost_device_are_refused,
+                                        small_set_up, small_tear_down),
         cmocka_unit_test(devices_are_numbers_that_exist),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

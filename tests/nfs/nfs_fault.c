@@ -7,6 +7,7 @@
  * - flock succeeds for everybody (NFS_FLOCK=lies) or fails with ENOLCK (NFS_FLOCK=none);
  * - written bytes stay in the process until fsync, fdatasync, close or 256 KiB. A killed process
  *   loses the rest, and others do not see it: close-to-open consistency;
+ * - a client appends where it believes the end to be, so two clients overwrite each other;
  * - a name that was not there stays absent for NFS_CACHE_MS, and a folder's list stays the same,
  *   unless this process changes the folder: attribute caches;
  * - there is no O_TMPFILE, and no linkat of a descriptor;
@@ -44,7 +45,8 @@ struct nfs_file { /* an open file below the root */
     bool ours, append;
     char *bytes; /* written, not flushed */
     size_t n, cap;
-    off_t at; /* of a pwrite; -1 = they follow each other */
+    off_t at;  /* of a pwrite; -1 = they follow each other */
+    off_t end; /* append: where this client believes the end to be */
 };
 
 struct nfs_absent {
@@ -61,6 +63,8 @@ struct nfs_list { /* of a folder */
 static struct nfs_file nfs_file[FDS];
 static struct nfs_absent nfs_absent[NAMES];
 static struct nfs_list nfs_list[64];
+static char *nfs_old[NAMES]; /* former lists */
+static unsigned nfs_n_old;
 static struct {
     DIR *d;
     const char *names; /* the old list that is still valid; NULL = none */
@@ -213,7 +217,9 @@ DIR *opendir(const char *path)
         fputc(0, f);
         fclose(f);
         rewinddir(d);
-        l->names = text; /* the former one may be in use; it is small */
+        free(nfs_old[nfs_n_old % NAMES]); /* of long ago: nobody reads it any more */
+        nfs_old[nfs_n_old++ % NAMES] = l->names;
+        l->names = text;
         snprintf(l->dir, sizeof l->dir, "%s", path);
         l->until = nfs_now() + ms * 1000000;
     }
@@ -337,9 +343,11 @@ int open(const char *path, int flags, ...)
     }
     if (flags & O_CREAT)
         nfs_changed(path);
-    const int fd = REAL(open)(path, flags, mode);
+    const int fd = REAL(open)(path, flags & ~O_APPEND, mode);
     if (fd >= 0 && fd < FDS && (flags & O_ACCMODE) != O_RDONLY && !(flags & O_DIRECTORY))
         nfs_file[fd] = (struct nfs_file){.ours = true, .append = flags & O_APPEND, .at = -1};
+    if (fd >= 0 && fd < FDS && (flags & O_APPEND))
+        nfs_file[fd].end = lseek(fd, 0, SEEK_END);
     return fd;
 }
 
@@ -355,15 +363,16 @@ static int nfs_flush(int fd)
     if (!f)
         return 0;
     while (done < f->n) {
-        const ssize_t k = f->at >= 0
-                              ? REAL(pwrite)(fd, f->bytes + done, f->n - done, f->at + (off_t)done)
-                              : REAL(write)(fd, f->bytes + done, f->n - done);
+        const off_t at = f->at >= 0 ? f->at : f->append ? f->end : -1;
+        const ssize_t k = at >= 0 ? REAL(pwrite)(fd, f->bytes + done, f->n - done, at + (off_t)done)
+                                  : REAL(write)(fd, f->bytes + done, f->n - done);
         if (k < 0 && errno == EINTR)
             continue;
         if (k < 0)
             return -1;
         done += (size_t)k;
     }
+    f->end += f->at < 0 ? (off_t)f->n : 0;
     f->n = 0;
     f->at = -1;
     return 0;
@@ -432,6 +441,8 @@ int ftruncate(int fd, off_t n)
 {
     if (nfs_flush(fd) < 0)
         return -1;
+    if (nfs_of(fd))
+        nfs_of(fd)->end = n;
     return REAL(ftruncate)(fd, n);
 }
 

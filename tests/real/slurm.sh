@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# A study on a real Slurm with eight nodes on this machine: tools/scripts/slurm_eval.sh submits an experiment as an array of
-# tasks. One task is killed with -9, one requeued, one cancelled and submitted again, one told of its time limit; one node is
-# drained, one goes down. The merged study equals that of a single process. Other studies must fail, and say why. Exit 77:
+# A study on a real Slurm with ten nodes on this machine: tools/scripts/slurm_eval.sh submits an experiment as an array of
+# tasks. One task is killed with -9, one requeued, one preempted, one cancelled and submitted again, one told of its time
+# limit; one node is drained, one goes down. The merged study equals that of a single process. Other studies must fail, and say why. Exit 77:
 # Slurm cannot be had.
 # usage: tests/real/slurm.sh [--long] [--keep] [--build DIR]
-#   --long   4 settings x 300 vignettes by 8 tasks, and Slurm's own time limit; otherwise 2 settings x 24 by 6 tasks
+#   --long   4 settings x 300 vignettes by 8 tasks; otherwise 2 settings x 18 by 7 tasks
 #   --keep   leaves the folder of logs and results
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -42,7 +42,7 @@ have || skip 'slurm-wlm and munge do not have all programs'
 host=$(hostname -s)
 getent hosts "$host" >/dev/null || skip "the name of this host, $host, has no address"
 
-# ---- Slurm on loopback: one controller, eight nodes of one CPU each, everything below $dir
+# ---- Slurm on loopback: one controller, ten nodes of one CPU each, everything below $dir
 
 dir=$(mktemp -d /tmp/mas-slurm-XXXXXX) # short: the path of a socket has at most 107 bytes
 bad=0
@@ -74,12 +74,17 @@ trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+no_start() {
+    echo "FAILED: no start of $1"
+    tail -n 5 "$dir"/log/*.txt "$dir"/munge/*.log
+    exit 1
+}
 port=$((20000 + RANDOM % 8000))
 free() { ! (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
-for ((i = 0; i < 9; i++)); do
+for ((i = 0; i < 11; i++)); do
     free $((port + i)) || { port=$((port + i + 1)) && i=-1; }
 done
-mkdir -p "$dir"/{state,log,munge,run} "$dir"/spool-n{1..8}
+mkdir -p "$dir"/{state,log,munge,run} "$dir"/spool-n{1..10}
 chmod 755 "$dir" "$dir/run"
 chmod 700 "$dir/munge"
 dd if=/dev/urandom of="$dir/munge/key" bs=128 count=1 status=none
@@ -110,6 +115,8 @@ JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=1,sched_min_interval=0,bf_interval=1,batch_sched_delay=0
 ReturnToService=2
@@ -120,22 +127,23 @@ MinJobAge=300
 PropagateResourceLimits=NONE
 GresTypes=gpu
 NodeName=n1 NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port + 1)) CPUs=1 RealMemory=4000 Gres=gpu:1 State=UNKNOWN
-NodeName=n[2-8] NodeHostname=$host NodeAddr=127.0.0.1 Port=[$((port + 2))-$((port + 8))] CPUs=1 RealMemory=4000 State=UNKNOWN
-PartitionName=main Nodes=n[1-8] Default=YES MaxTime=60 State=UP
+NodeName=n[2-10] NodeHostname=$host NodeAddr=127.0.0.1 Port=[$((port + 2))-$((port + 10))] CPUs=1 RealMemory=4000 State=UNKNOWN
+PartitionName=main Nodes=n[1-10] Default=YES MaxTime=60 State=UP PriorityTier=1
+PartitionName=urgent Nodes=n[1-10] MaxTime=60 State=UP PriorityTier=9
 CONF
 echo 'NodeName=n1 Name=gpu File=/dev/null' >"$dir/gres.conf"
 echo 'CgroupPlugin=cgroup/v1' >"$dir/cgroup.conf" # not used, but Slurm 22.05 asks the kernel otherwise
 export SLURM_CONF=$dir/slurm.conf
 munged --key-file="$dir/munge/key" --socket="$dir/run/munge.sock" --pid-file="$dir/munged.pid" \
-    --log-file="$dir/munge/munged.log" --seed-file="$dir/munge/seed" --num-threads=1 || skip 'munged does not start'
-slurmctld -f "$SLURM_CONF" || skip "slurmctld does not start: $(tail -n 1 "$dir/log/slurmctld.txt")"
-for n in {1..8}; do slurmd -f "$SLURM_CONF" -N "n$n" || skip "slurmd n$n does not start"; done
+    --log-file="$dir/munge/munged.log" --seed-file="$dir/munge/seed" --num-threads=1 || no_start munged
+slurmctld -f "$SLURM_CONF" || no_start slurmctld
+for n in {1..10}; do slurmd -f "$SLURM_CONF" -N "n$n" || no_start "slurmd n$n"; done
 for ((i = 0; i < 300; i++)); do
-    [ "$(sinfo -h -N -o %T 2>/dev/null | sort | uniq -c | tr -s ' ')" != ' 8 idle' ] || break
+    [ "$(sinfo -h -N -p main -o %T 2>/dev/null | sort | uniq -c | tr -s ' ')" != ' 10 idle' ] || break
     sleep 0.1
 done
-[ $i -lt 300 ] || skip "the nodes of Slurm do not become idle: $(tail -q -n 2 "$dir"/log/*)"
-echo "Slurm $(sinfo -V | cut -d' ' -f2): 8 nodes"
+[ $i -lt 300 ] || no_start "a node, which should be idle: $(sinfo -N)"
+echo "Slurm $(sinfo -V | cut -d' ' -f2): 10 nodes"
 
 # within SECONDS TEXT COMMAND..: waits until the command succeeds
 within() {
@@ -151,14 +159,14 @@ within() {
 
 cd "$dir"
 slurm_eval=$root/tools/scripts/slurm_eval.sh
-study="$dir/a study of \"24%j\", 'it'"
+study="$dir/a study of \"50%j\", 'it'"
 if [ -n "$long" ]; then
     tasks=8 n=300 most=2400
     cells=4
     factors='strategy: [direct, cot, panel], temperature: [0, 0.7], planner.top_k: [2]'
     exclude='[strategy=panel & temperature=0.7]'
 else
-    tasks=6 n=24 most=80
+    tasks=7 n=18 most=120
     cells=2
     factors='strategy: [direct, panel], planner.top_k: [2]'
     exclude='[]'
@@ -178,12 +186,12 @@ arguments=(-c grid.yaml --data 'held out.jsonl' --concurrency 1) # so that fault
 "$mas" eval "${arguments[@]}" --threads=1 --quiet --out whole </dev/null >whole.txt 2>&1 &
 whole_pid=$!
 
-# The program stops itself at its first start of each shard, and writes its number into the file held/SHARD.
+# The program stops itself at its first start of each shard, and writes its number into the file held/I-of-N.
 mkdir held
 cat >program_held <<PROGRAM
 #!/usr/bin/env bash
 shard=\${*: -1}
-if [ "\$1" = eval ] && (set -C && echo \$\$ >"$dir/held/\${shard%/*}") 2>/dev/null; then kill -STOP \$\$; fi
+if [ "\$1" = eval ] && (set -C && echo \$\$ >"$dir/held/\${shard/\//-of-}") 2>/dev/null; then kill -STOP \$\$; fi
 exec "$mas" "\$@"
 PROGRAM
 chmod +x program_held
@@ -202,11 +210,11 @@ wait $! || true
 [ "$(grep -c ' tasks ' "$study/slurm/jobs")" = 1 ] || fault "two submissions: $(cat submit?.txt "$study/slurm/jobs")"
 
 # each task stops again after its first question, until its fault comes
-held() { [ "$(cat held/* 2>/dev/null | wc -w)" = $tasks ]; }
+held() { [ "$(cat held/*-of-"$1" 2>/dev/null | wc -w)" = "$1" ]; } # TASKS
 pids=('')
-within 60 "the start of $tasks tasks: $(rows)" held
+within 60 "the start of $tasks tasks: $(rows)" held $tasks
 for ((k = 1; k <= tasks; k++)); do
-    pids+=("$(cat held/$k)")
+    pids+=("$(cat held/$k-of-$tasks)")
     kill -CONT "${pids[k]}"
     for ((i = 0; i < 6000; i++)); do
         ! grep -qs '^{"case"' "$study/shard-$k-of-$tasks"/*/traces*.jsonl || break
@@ -227,7 +235,8 @@ kill -CONT "${pids[4]}"
 scancel --batch --signal=USR1 "$(column 5 3)" # as Slurm does before the time limit
 kill -CONT "${pids[5]}"
 scontrol update NodeName="$down" State=DOWN Reason=test
-for ((k = 6; k < tasks; k++)); do kill -CONT "${pids[k]}"; done
+sbatch -Q --partition=urgent --nodelist="$(column 6 4)" --output=/dev/null --wrap 'sleep 1' # preempts
+for ((k = 7; k < tasks; k++)); do kill -CONT "${pids[k]}"; done
 submit >submit3.txt 2>&1 || fault "the submission after a cancelled task: $(cat submit3.txt)"
 grep -q "tasks 3 of $tasks" submit3.txt || fault "the cancelled task is not submitted again, or others are: $(cat submit3.txt)"
 
@@ -253,6 +262,18 @@ chmod +x program
 "$slurm_eval" --out "$failing" --tasks 3 --mas ./program --time 1 --lead 58 --starts 2 -- -c demo >failing.txt 2>&1 ||
     fault "the failing study: $(cat failing.txt)"
 
+# ---- meanwhile, one configuration. The script of a task is killed with -9, and Slurm does not queue the task again
+
+single="$dir/single"
+single_arguments=(-c demo -s direct --data 'held out.jsonl' -n 8)
+"$mas" eval "${single_arguments[@]}" --threads=1 --quiet --out single_whole </dev/null >single.txt 2>&1 ||
+    fault "one process: $(cat single.txt)"
+"$slurm_eval" --out "$single" --tasks 2 --mas ./program_held -- "${single_arguments[@]}" >single.txt 2>&1 ||
+    fault "one configuration: $(cat single.txt)"
+within 60 'the start of 2 tasks' held 2
+kill -9 "$(cut -d" " -f4 "/proc/$(cat held/1-of-2)/stat")" # the parent
+kill -CONT "$(cat held/2-of-2)"
+
 # ---- requests that pend for ever
 
 refused() { # TEXT OPTION..
@@ -263,7 +284,7 @@ refused() { # TEXT OPTION..
     grep -q "$text" refused.txt || fault "$*: no '$text' in $(cat refused.txt)"
     [ -z "$(squeue -h -n "$(sed -n 's/^name //p' "$dir/refused/slurm/study")" -t PENDING,RUNNING)" ] || fault "$*: a job stays"
 }
-refused 'never starts: PartitionTimeLimit' --time 100
+refused 'never starts: Partition' --time 100 # ..TimeLimit, under load also ..Config
 refused 'Requested node configuration is not available' --mem 99G
 refused 'Requested node configuration is not available' --gpus 2
 refused 'Invalid partition name' --partition nowhere
@@ -283,7 +304,8 @@ said task-$tasks 'killed by signal 9' || fault "task $tasks was not killed: $(ca
 said task-5 'requeued the time limit is near (exit 75)' || fault "task 5 did not stop: $(cat "$study/slurm/log/task-5.txt")"
 said task-2 'DUE TO JOB REQUEUE' || fault "task 2 was not requeued: $(cat "$study/slurm/log/task-2.txt")"
 said task-1 'DUE TO NODE FAILURE' || fault "task 1 kept its node: $(cat "$study/slurm/log/task-1.txt")"
-for k in 1 2 5 $tasks; do # a requeue of one task is none of the others
+said task-6 'DUE TO PREEMPTION' || fault "task 6 was not preempted: $(cat "$study/slurm/log/task-6.txt")"
+for k in 1 2 5 6 $tasks; do # a requeue of one task is none of the others
     [ "$(sed -n 's/^restarts //p' "$study/slurm/state/task-$k")" = 1 ] || fault "task $k: $(cat "$study/slurm/state/task-$k")"
 done
 [ "$(sed -n 's/^restarts //p' "$study/slurm/state/task-4")" = 0 ] || fault 'the task on the drained node was disturbed'
@@ -306,10 +328,18 @@ for cell in whole/*/; do
     cmp one.txt many.txt || fault "the replies of $name differ"
 done
 [ -s "$study/report.html" ] || fault 'no report'
-grep -q '^panel,planner.top_k=2' "$study/report.txt" || fault "no table of the settings: $(cat "$study/report.txt")"
+grep -q '^panel,.*planner.top_k=2' "$study/report.txt" || fault "no table of the settings: $(cat "$study/report.txt")"
 jobs=$(wc -l <"$study/slurm/jobs")
 submit | grep -q "nothing to submit: all $tasks tasks" || fault 'a finished study is submitted again'
 [ "$(wc -l <"$study/slurm/jobs")" = "$jobs" ] || fault "jobs of a finished study: $(cat "$study/slurm/jobs")"
+
+within 30 'the study of one configuration' ended "$single" || true
+code=0
+"$slurm_eval" --status "$single" >status.txt || code=$?
+[ $code = 1 ] || fault "--status with a lost task: exit code $code: $(cat status.txt)"
+grep -Eq '^1 +lost .*submit again' status.txt || fault "the lost task is not named: $(cat status.txt)"
+"$slurm_eval" --out "$single" --mas ./program_held >single.txt 2>&1 || fault "a lost task again: $(cat single.txt)"
+grep -q 'tasks 1 of 2' single.txt || fault "the lost task alone is submitted: $(cat single.txt)"
 
 within 90 'the failing study' ended "$failing" || true
 code=0
@@ -320,6 +350,14 @@ grep -Eq '^2 +failed .* no question finished in 2 starts' status.txt || fault "n
 grep -Eq '^3 +finished ' status.txt || fault "the task that was told to stop: $(cat status.txt)"
 grep -q 'report: failed merge: exit 75; unfinished tasks: 1 2' status.txt || fault "the report job: $(cat status.txt)"
 grep -q '^task 1 did not finish: failed exit 78' "$failing/slurm/log/report.txt" || fault "$(cat "$failing/slurm/log/report.txt")"
+
+within 60 'the study of one configuration, again' ended "$single" || true
+"$slurm_eval" --status "$single" >status.txt || fault "one configuration: $(cat status.txt "$single"/slurm/log/*)"
+grep -q 'questions: 8 of 8 finished' status.txt || fault "one configuration: $(cat status.txt)"
+essence single_whole >one.txt
+essence "$single" >many.txt
+[ "$(grep -c '^"case"' one.txt)" = 8 ] || fault "one configuration: $(cat one.txt)"
+cmp one.txt many.txt || fault 'the replies of one configuration differ'
 
 # ---- Slurm is away
 

@@ -294,7 +294,8 @@ static void reports_show_what_was_compared_and_left_out(void **state)
     has(&t, "panel-1 (seeds 1, 2)     2   81.2   8.8");
     has(&t, "other                    1   71.4     -      -     -      7     1");
     has(&t, "(BCa bootstrap)");
-    has(&t, "80 % power       8 questions find no difference; this difference needs ");
+    has(&t,
+        "80 % power       8 questions are too few to find any difference; this difference needs ");
     has(&t, "run          n   out    ECE  Brier   AURC   half%   80%\ncot-1        8     0");
     has(&t, "\npanel-1      0     8      -      -      -       -     -\n");
     assert_int_equal(json_array_size(json_object_get(doc, "runs")), 5);
@@ -324,7 +325,7 @@ static void what_is_not_defined_is_said(void **state)
     compare_and_report(m, 3, &t, &doc);
     has(&t, "not defined: no question tells the runs apart");
     has(&t, "not defined: all answers are the same");
-    has(&t, "no interval: all questions differ alike");
+    has(&t, "no interval: no question tells the runs apart");
     assert_null(strstr(t.s, "setting"));
     assert_true(json_is_null(json_object_get(json_object_get(doc, "together"), "cochran_p")));
     assert_true(json_is_null(at(doc, "paired", 0, "low")));
@@ -344,6 +345,117 @@ static void what_is_not_defined_is_said(void **state)
     str_free(&t);
 }
 
+/* Every question differs in the same way; and 3 of 24 do, as a study of few questions has it. */
+static void an_interval_and_a_test_that_disagree_are_told(void **state)
+{
+    (void)state;
+    static struct made m[2];
+    struct str t = STR_INIT;
+    json_t *doc = NULL;
+    make(&m[0], "abc", "000", "");
+    make(&m[1], "abc", "111", "");
+    compare_and_report(m, 2, &t, &doc);
+    has(&t, "no interval: the same on every question");
+    json_decref(doc);
+    str_clear(&t);
+    make(&m[0], "abcdefghijklmnopqrstuvwx", "111111111111111111111111", "");
+    make(&m[1], "abcdefghijklmnopqrstuvwx", "111111111111111111111000", "");
+    compare_and_report(m, 2, &t, &doc);
+    has(&t, "p = 0.25");
+    has(&t, "The interval and the test disagree");
+    has(&t, "tell the runs apart, here 3: trust the exact test.");
+    json_decref(doc);
+    str_clear(&t);
+    make(&m[1], "abcdefghijklmnopqrstuvwx", "111111111111110000000000", "");
+    compare_and_report(m, 2, &t, &doc); /* 10 of 24: both find it */
+    assert_null(strstr(t.s, "disagree"));
+    json_decref(doc);
+    str_free(&t);
+    assert_true(stats_disagree(-0.1, 0.2, 0.01) && stats_disagree(0.1, 0.2, 0.05));
+    assert_false(stats_disagree(0, 0.2, 0.5) || stats_disagree(-0.2, -0.1, 0.049));
+    assert_false(stats_disagree((double)NAN, 0.2, 0.5) || stats_disagree(0.1, 0.2, (double)NAN));
+}
+
+static void named(const char *name, int64_t seed, const char *want)
+{
+    struct str t = STR_INIT;
+    report_setting_name(name, seed, &t);
+    assert_string_equal(t.s, want);
+    str_free(&t);
+}
+
+/* A setting of seeds 7, 8, 9 is not called after its first seed. */
+static void a_setting_has_no_seed_in_its_name(void **state)
+{
+    (void)state;
+    named("cot,top_p=1,seed=7", 7, "cot,top_p=1");
+    named("cot,seed=7,top_p=1", 7, "cot,top_p=1");
+    named("seed=7,top_p=1", 7, "top_p=1");
+    named("seed=7", 7, "all");
+    named("runs/grid/seed=7,top_p=1", 7, "runs/grid/top_p=1");
+    named("cot,seed=71,seed=7", 7, "cot,seed=71");
+    named("cot,reseed=7", 7, "cot,reseed=7");
+    named("cot,seed=7", 8, "cot,seed=7");
+    named("cot-1", 1, "cot-1");
+    named("cot,seed=-1", -1, "cot,seed=-1");
+}
+
+/* Two errors of 60 answers, both of one seed: the interval is wide, and the report says why. */
+static void wide_intervals_of_few_seeds_are_explained(void **state)
+{
+    (void)state;
+    static struct made m[3];
+    static const char *const json[] = {RUN("1", "\"data\": 1"), RUN("2", "\"data\": 1"),
+                                       RUN("3", "\"data\": 1")};
+    struct str t = STR_INIT;
+    json_t *doc = NULL;
+    for (int i = 0; i < 3; i++)
+        make(&m[i], "abcdefghijklmnopqrst", i ? "11111111111111111111" : "00111111111111111111",
+             json[i]);
+    compare_and_report(m, 3, &t, &doc);
+    has(&t, "96.7   5.8   57.1  99.8");
+    has(&t, "Few seeds make a wide interval");
+    has(&t, "2.0 degrees of freedom and counts 4.30 standard errors instead of 1.96");
+    json_decref(doc);
+    str_clear(&t);
+    make(&m[0], "abcdefghijklmnopqrst", "11111111111111111111", json[0]);
+    compare_and_report(m, 3, &t, &doc);
+    assert_null(strstr(t.s, "Few seeds"));
+    json_decref(doc);
+    str_free(&t);
+}
+
+/* A copied folder is the same run; another run with the same answers is not. */
+static void a_copy_of_a_run_is_known(void **state)
+{
+    (void)state;
+    struct err e;
+    static struct made a, b;
+    bool same = false;
+    make(&a, "abc", "101", RUN("1", "\"data\": 1"));
+    b = a;
+    b.run.results.r = b.r;
+    b.run.records.r = b.row;
+    for (int i = 0; i < 3; i++)
+        a.r[i].seconds = b.r[i].seconds = 0.5 + i;
+    ok(stats_same_run(&a.run, &b.run, &same, &e));
+    assert_true(same);
+    b.r[2].seconds += 1e-9; /* the same answers, asked again */
+    ok(stats_same_run(&a.run, &b.run, &same, &e));
+    assert_false(same);
+    b.r[2].seconds = a.r[2].seconds;
+    b.run.json.s = (char *)(uintptr_t)RUN("2", "\"data\": 1");
+    ok(stats_same_run(&a.run, &b.run, &same, &e));
+    assert_false(same);
+    b.run.json = a.run.json;
+    b.run.results.n = 2;
+    ok(stats_same_run(&a.run, &b.run, &same, &e));
+    assert_false(same);
+    a.run.results.n = b.run.results.n = 0; /* nothing is known of either */
+    ok(stats_same_run(&a.run, &b.run, &same, &e));
+    assert_false(same);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -353,6 +465,10 @@ int main(void)
         cmocka_unit_test(settings_of_one_run_are_compared_like_runs),
         cmocka_unit_test(reports_show_what_was_compared_and_left_out),
         cmocka_unit_test(what_is_not_defined_is_said),
+        cmocka_unit_test(an_interval_and_a_test_that_disagree_are_told),
+        cmocka_unit_test(a_setting_has_no_seed_in_its_name),
+        cmocka_unit_test(wide_intervals_of_few_seeds_are_explained),
+        cmocka_unit_test(a_copy_of_a_run_is_known),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,11 +9,14 @@
 #include "advice.h"
 #include "cli.h"
 #include "cmd.h"
+#include "engine_options.h"
 #include "grid.h"
 #include "log.h"
 #include "mem.h"
+#include "node_copy.h"
 #include "provider.h"
 #include "runfolder.h"
+#include "source.h"
 #include "sources.h"
 #include "text.h"
 #include "tool_options.h"
@@ -243,6 +246,44 @@ int clinic_key(const struct config *c, const char **key, struct err *e)
 
 static atomic_int stop_requests; /* signals that ask for the end */
 
+static void show_copying(uint64_t done, uint64_t total, void *user)
+{
+    const struct clinic_options *o = user;
+    if (o->quiet || !isatty(STDERR_FILENO))
+        return;
+    fprintf(stderr, "\rcopying %5.1f of %.1f GB ", (double)done / 1e9, (double)total / 1e9);
+    if (done >= total)
+        fprintf(stderr, "\r%40s\r", "");
+    fflush(stderr);
+}
+
+/* Makes or finds the copy of the model on this host. Appends its path; nothing without --node-copy,
+ * for a server, and for the model inside the program. */
+static int copy_model(const struct clinic_options *o, const struct config *config,
+                      const struct source_places *places, struct str *copy, char sha256[65],
+                      struct err *e)
+{
+    const struct engine_options *eo = config_of(config, &engine_option_set);
+    const struct agent_options *of = config_of(config, &agent_option_set);
+    const struct node_copy_options nc = {.dir = o->node_copy,
+                                         .stop = &stop_requests,
+                                         .progress = show_copying,
+                                         .user = (void *)(uintptr_t)o};
+    struct str path = STR_INIT;
+    bool made = false;
+    int rc;
+    if (!o->node_copy || strcmp(of->provider, "local") != 0)
+        return 0;
+    TRY_DONE(source_find(eo->model, places, &path, e));
+    if (!strcmp(path.s, "demo"))
+        goto done;
+    TRY_DONE(node_copy(&nc, path.s, copy, sha256, &made, e));
+    fprintf(stderr, "model: %s, %s %s\n", path.s, made ? "copied to" : "the copy is", copy->s);
+done:
+    str_free(&path);
+    return rc;
+}
+
 static int open_llm(const struct clinic_options *o, const struct config *config,
                     struct spans *spans, bool hash, struct llm **out, struct err *e)
 {
@@ -256,14 +297,28 @@ static int open_llm(const struct clinic_options *o, const struct config *config,
                                   .key = key,
                                   .stop = &stop_requests,
                                   .hash = hash};
-    struct str placement = STR_INIT;
+    struct str placement = STR_INIT, copy = STR_INIT;
+    char copied[65] = "";
     if (!o->quiet && isatty(STDERR_FILENO))
         po.progress = cli_show_loading;
     struct sources sources = {.data = NULL};
     int rc = sources_open(NULL, &sources, e);
     po.places = &sources.places;
     if (rc == 0)
+        rc = copy_model(o, config, &sources.places, &copy, copied, e);
+    po.model_file = copy.len ? copy.s : NULL;
+    if (rc == 0)
         rc = provider_open(&po, out, e);
+    if (rc == 0 && *copied && hash && strcmp(copied, llm_info(*out)->model_sha256) != 0) {
+        rc = err_set(
+            e, ERR_DATA,
+            "%s is not what was copied: sha256 %.12s.., it was %.12s..; remove it, and it is "
+            "copied again",
+            copy.s, llm_info(*out)->model_sha256, copied);
+        llm_close(*out);
+        *out = NULL;
+    }
+    str_free(&copy);
     sources_close(&sources);
     TRY(rc);
     if (!o->quiet)

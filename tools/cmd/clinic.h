@@ -30,8 +30,9 @@ struct clinic_options { /* input of clinic_argp */
     const char *prompt_form; /* NULL likewise */
     const char *data_format; /* NULL likewise */
     bool quiet;
-    const char *timeline; /* path of a Trace Event file; NULL = none */
-    char **word;          /* the command line */
+    const char *node_copy; /* folder of this host that the model is copied to; NULL = none */
+    const char *timeline;  /* path of a Trace Event file; NULL = none */
+    char **word;           /* the command line */
     int n_word;
     struct ranges ranges;
     /* many cases at once: engine.sequences 0 means as many as make a batch fast, not those of one

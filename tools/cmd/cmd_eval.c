@@ -14,10 +14,10 @@
 #include "runfolder.h"
 #include "shard_work.h"
 #include "sheet.h"
+#include "target.h"
 #include "tool_options.h"
 #include "toy.h"
 #include "variants.h"
-#include "viewfile.h"
 #include "workers.h"
 
 struct options {
@@ -51,7 +51,8 @@ enum {
     OPT_MATCH,
     OPT_SHARD,
     OPT_LEASE,
-    OPT_WORKERS
+    OPT_WORKERS,
+    OPT_NODE_COPY
 };
 
 static const struct argp_option rows[] = {
@@ -96,6 +97,10 @@ static const struct argp_option rows[] = {
      "its share is taken over (90)",
      1},
     {"concurrency", OPT_CONCURRENCY, "N", 0, "cases at once, or auto (default)", 2},
+    {"node-copy", OPT_NODE_COPY, "DIR", 0,
+     "read the model from a copy in DIR, a folder on a disk of this host. Of many processes that "
+     "start at once, one copies and the others wait (agents/CLUSTER.md)",
+     2},
     {"workers", OPT_WORKERS, "N", 0,
      "N processes with an engine each, which share the CPU's cores and one queue of questions. A "
      "process that dies is replaced (agents/CLUSTER.md)",
@@ -145,6 +150,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         }
         return 0;
     }
+    case OPT_NODE_COPY:
+        o->clinic.node_copy = arg;
+        return 0;
     case OPT_WORKERS:
         return cli_int(st, "--workers", arg, 1, WORKERS_MOST, &o->workers);
     case OPT_LEASE:
@@ -402,13 +410,11 @@ static int choose(const struct options *o, struct medqa *m, struct arena *arena,
     return 0;
 }
 
-/* Makes the variants that the command line names. *asked: records that are wanted, 0 = all. */
-static int vary(struct options *o, struct medqa *m, size_t *asked, struct str *about, struct err *e)
+/* The records asked for. --n counts those of the file, before variants took their places. */
+static struct runfolder_asked count(const struct options *o, const struct medqa *m)
 {
-    const size_t wanted = (size_t)o->n;
-    TRY(variants_take(&o->variants, m, wanted, about, e));
-    *asked = variants_given(&o->variants) ? o->variants.count.records : wanted;
-    return 0;
+    return runfolder_count(m,
+                           variants_given(&o->variants) ? o->variants.count.records : (size_t)o->n);
 }
 
 /* The run by several processes. */
@@ -472,16 +478,18 @@ static int evaluate(struct options *o, const struct config *base, struct err *e)
     struct watch watch = {.curve = {.llm = NULL}};
     struct arena ids = {.limit = MEDQA_FILE};
     struct str subset = STR_INIT, variants = STR_INIT;
-    size_t asked = 0;
     struct budget budget = {.n = 0};
     int rc;
     TRY_DONE(viewfile_apart("--timeline", o->clinic.timeline, "--curve", o->curve, e));
+    const struct target curve = {"--curve", o->curve, VIEWFILE_PICTURE};
+    const char *const input[] = {o->data, o->ids, o->variants.file};
+    TRY_DONE(target_check(&curve, 1, input, 3, TARGET_NEVER, e));
     TRY_DONE(clinic_timeline_apart(&o->clinic, o->fresh ? NULL : o->out, e));
     TRY_DONE(medqa_read_as(o->data, o->own.data_format, &m, e));
     TRY_DONE(choose(o, &m, &ids, &subset, e));
-    TRY_DONE(vary(o, &m, &asked, &variants, e));
+    TRY_DONE(variants_take(&o->variants, &m, (size_t)o->n, &variants, e));
     const atomic_int *stop = clinic_signals();
-    struct runfolder_asked a = runfolder_count(&m, asked);
+    struct runfolder_asked a = count(o, &m);
     if (o->shard.shard.n) {
         whole = m;
         m = (struct medqa){.n = 0};
@@ -653,6 +661,7 @@ static int run(int argc, char **argv)
     if (done >= 0)
         return done;
     clinic_notice();
+    (void)clinic_signals(); /* a signal at any moment ends the run in an orderly way */
     struct str data = STR_INIT;
     int rc = clinic_data(&o.clinic, o.data, &data, &e);
     o.data = data.s;

@@ -1,7 +1,6 @@
 /* mas export: writes the results of a run as CSV or JSON, or compares runs question by question. */
 #include <math.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "cli.h"
 #include "clinic.h"
@@ -13,9 +12,14 @@
 #include "mem.h"
 #include "orders.h"
 #include "output.h"
+#include "recorded.h"
 #include "report.h"
+#include "runlist.h"
+#include "review.h"
+#include "runs_csv.h"
 #include "sha256.h"
 #include "sources.h"
+#include "target.h"
 #include "tool_options.h"
 #include "trace.h"
 #include "vary.h"
@@ -27,6 +31,8 @@ struct options {
     const char *dir, *csv, *summary, *wrong, *bundle;
     const char *lm_eval, *inspect, *data; /* for other programs */
     bool orders;
+    const char *baseline;
+    enum target_force force;
     const char *against[MAX_RUNS - 1];
     int n_against;
     bool json;
@@ -46,11 +52,14 @@ enum {
     OPT_ORDERS,
     OPT_BUNDLE,
     OPT_POWER,
+    OPT_BASELINE,
+    OPT_FORCE,
     OPT_OUTPUT = 'o'
 };
 
 static const struct argp_option rows[] = {
-    {"csv", OPT_CSV, "FILE", 0, "one row a question; '-' = standard output", 1},
+    {"csv", OPT_CSV, "FILE", 0,
+     "one row a question; of several runs with a column 'run'; '-' = standard output", 1},
     {"summary", OPT_SUMMARY, "FILE", 0, "the statistics as JSON; '-' = standard output", 1},
     {"wrong", OPT_WRONG, "FILE", 0,
      "ids of the finished questions without the right answer, one a line, for mas eval --ids; "
@@ -65,12 +74,17 @@ static const struct argp_option rows[] = {
      "(mas vary): the same answer in all; and accuracy by the place of the key",
      1},
     {"data", OPT_DATA, "FILE", 0,
-     "the questions, for --lm-eval, --inspect and --orders (default: the file that the run names)",
+     "the questions, for --lm-eval, --inspect, --orders and --bundle (default: those of an "
+     "unpacked bundle, or the file that the run names)",
      1},
     {"against", OPT_AGAINST, "DIR", 0,
      "compare with another run on the questions both have finished: a table "
      "of results and costs, exact McNemar test, BCa bootstrap interval; "
      "differences are that run minus the first DIR; may be repeated; a second DIR means the same",
+     1},
+    {"baseline", OPT_BASELINE, "DIR", 0,
+     "the run that all others are compared with (default: the first); of an experiment: one of its "
+     "cells",
      1},
     {"power", OPT_POWER, "PERCENT", 0,
      "size of a study: questions needed to find a difference, if PERCENT of the questions tell two "
@@ -80,6 +94,7 @@ static const struct argp_option rows[] = {
      "one file for a reviewer: the run, its settings, prompts, schemas, questions and report, with "
      "the hash of each; the model's hash, not the model. mas verify checks it",
      1},
+    {"force", OPT_FORCE, 0, 0, "replace files that this command did not write", 1},
     {"output", OPT_OUTPUT, "FORMAT", 0, "of the tables: text (default) or json", 1},
     {"price-kwh", OPT_PRICE, "USD", 0,
      "price of a kilowatt-hour (default: the run's own, price_kwh of its "
@@ -119,6 +134,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case OPT_INSPECT:
         o->inspect = arg;
         return 0;
+    case OPT_FORCE:
+        o->force = TARGET_FORCED;
+        return 0;
     case OPT_ORDERS:
         o->orders = true;
         return 0;
@@ -127,6 +145,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case OPT_AGAINST:
         return add_run(o, arg, st);
+    case OPT_BASELINE:
+        o->baseline = arg;
+        return 0;
     case OPT_POWER:
         if (!str_to_f64(arg, 0, 100, &o->discordant) || !(o->discordant > 0)) {
             argp_error(st, "--power %s: a percentage above 0, at most 100", arg);
@@ -167,8 +188,11 @@ static double price(const struct options *o, const struct trace_run *run)
 
 static int write_csv(const struct options *o, const struct trace_run *run, struct err *e)
 {
+    const char *dir[MAX_RUNS] = {o->dir};
     struct str s = STR_INIT;
-    int rc = report_csv(run, &s, e);
+    for (int i = 0; i < o->n_against; i++)
+        dir[i + 1] = o->against[i];
+    int rc = o->n_against ? runs_csv(dir, (size_t)o->n_against + 1, &s, e) : report_csv(run, &s, e);
     if (rc == 0)
         rc = output_file(o->csv, &s, e);
     str_free(&s);
@@ -193,20 +217,26 @@ done:
 static int write_bundle(const struct options *o, struct err *e)
 {
     struct bundle b = {.n = 0};
-    struct str packed = STR_INIT;
+    struct str packed = STR_INIT, data = STR_INIT;
     char hash[65];
-    bool has_data = false;
+    struct collect_notes notes = {.has_data = false};
     int rc;
-    TRY_DONE(collect_run(o->dir, NULL, &b, &has_data, e));
+    if (o->data)
+        TRY_DONE(sources_data(o->data, &data, e));
+    TRY_DONE(collect_run(o->dir, o->data ? data.s : NULL, &b, &notes, e));
     TRY_DONE(bundle_pack(&b, &packed, e));
     TRY_DONE(sha256_hex(packed.s, packed.len, hash, e));
     TRY_DONE(output_file(o->bundle, &packed, e));
-    if (!has_data)
+    if (!notes.has_data)
         fprintf(stderr, "the questions are not in the bundle: the file that the run names is not "
-                        "here, or it has changed\n");
+                        "here, or it has changed; give it with --data FILE\n");
+    if (notes.renewed)
+        fprintf(stderr, "the run did not end: the figures in the bundle are computed anew from its "
+                        "trace\n");
     fprintf(stderr, "%s: %zu files, sha256 %s\n", o->bundle, b.n, hash);
 done:
     bundle_free(&b);
+    str_free(&data);
     str_free(&packed);
     return rc;
 }
@@ -269,9 +299,32 @@ static int show(const struct options *o, struct report_run *run, const struct st
     return rc;
 }
 
-/* first: the run in o->dir. */
-static int compare(const struct options *o, const struct trace_run *first, struct err *e)
+/* Reads the run in dir, and adds it to the list unless it is a copy of one there. */
+static int add_other(struct options *o, const char *dir, struct trace_run *run,
+                     const struct trace_run **all, struct err *e)
 {
+    bool same = false;
+    TRY(load(dir, run, e));
+    for (int i = 0; i <= o->n_against && !same; i++) {
+        TRY(stats_same_run(all[i], run, &same, e));
+        if (same)
+            fprintf(stderr, "%s is a copy of the run in %s; it is taken once\n", dir,
+                    i ? o->against[i - 1] : o->dir);
+    }
+    if (same) {
+        trace_run_free(run);
+        *run = (struct trace_run){.asked = 0};
+        return 0;
+    }
+    o->against[o->n_against++] = dir;
+    all[o->n_against] = run;
+    return 0;
+}
+
+/* first: the run in given->dir. */
+static int compare(const struct options *given, const struct trace_run *first, struct err *e)
+{
+    struct options own = *given, *o = &own; /* without copies */
     const struct trace_run *all[MAX_RUNS] = {first};
     struct stats_compared c = {.n_run = 0};
     struct report_run *run = mem_zalloc(MAX_RUNS, sizeof *run);
@@ -283,11 +336,12 @@ static int compare(const struct options *o, const struct trace_run *first, struc
     }
     run[0].name = run_name(o->dir);
     TRY_DONE(stats_summarize(first, price(o, first), &run[0].summary, e));
+    o->n_against = 0;
+    for (int i = 0; i < given->n_against; i++)
+        TRY_DONE(add_other(o, given->against[i], &other[o->n_against + 1], all, e));
     for (int i = 1; i <= o->n_against; i++) {
         run[i].name = run_name(o->against[i - 1]);
-        TRY_DONE(load(o->against[i - 1], &other[i], e));
         TRY_DONE(stats_summarize(&other[i], price(o, &other[i]), &run[i].summary, e));
-        all[i] = &other[i];
     }
     TRY_DONE(stats_compare(all, (size_t)o->n_against + 1, BOOTSTRAP_DRAWS, 42, &c, e));
     TRY_DONE(show(o, run, &c, e));
@@ -303,14 +357,6 @@ done:
     return rc;
 }
 
-/* Are both names of one file that exists, or the same name? */
-static bool same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    return !strcmp(a, b) || (stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev &&
-                             x.st_ino == y.st_ino && S_ISREG(x.st_mode));
-}
-
 /* Is path a file that holds the run in dir? */
 static int check_output(const char *path, const char *dir, struct err *e)
 {
@@ -320,30 +366,48 @@ static int check_output(const char *path, const char *dir, struct err *e)
     char file[1100];
     for (size_t i = 0; path && i < sizeof own / sizeof own[0]; i++) {
         snprintf(file, sizeof file, "%s/%s", dir, own[i]);
-        if (same_file(path, file))
+        if (viewfile_same(path, file))
             FAIL(e, ERR_USAGE, "%s is %s of the run itself and would be lost; name another file",
                  path, own[i]);
     }
     return 0;
 }
 
+/* The file of questions that the run in dir names, and the one of an unpacked bundle. */
+static int check_questions(const struct options *o, const struct target *t, size_t n,
+                           const char *dir, struct err *e)
+{
+    struct recorded r = {.n_set = 0};
+    struct err unread; /* a folder that cannot be read is named later */
+    char packed[1200];
+    if (recorded_open(dir, &r, &unread) < 0)
+        return 0;
+    const char *const input[] = {json_string_value(json_object_get(r.about, "data")), o->data,
+                                 review_file(dir, REVIEW_QUESTIONS, packed) ? packed : NULL};
+    const int rc = target_check(t, n, input, 3, TARGET_FORCED, e);
+    recorded_close(&r);
+    return rc;
+}
+
 static int check_outputs(const struct options *o, struct err *e)
 {
-    if (o->csv && o->summary && same_file(o->csv, o->summary))
-        FAIL(e, ERR_USAGE, "--csv and --summary both name %s; name two files", o->csv);
+    const struct target t[] = {{"--csv", o->csv, VIEWFILE_TABLE},
+                               {"--summary", o->summary, VIEWFILE_SUMMARY},
+                               {"--wrong", o->wrong, VIEWFILE_IDS},
+                               {"--inspect", o->inspect, VIEWFILE_INSPECT},
+                               {"--bundle", o->bundle, VIEWFILE_BUNDLE}};
+    const size_t n_t = sizeof t / sizeof t[0];
     for (int i = 0; i <= o->n_against; i++) {
         const char *dir = i ? o->against[i - 1] : o->dir;
-        TRY(check_output(o->csv, dir, e));
-        TRY(check_output(o->summary, dir, e));
-        TRY(check_output(o->bundle, dir, e));
-        TRY(check_output(o->wrong, dir, e));
-        TRY(check_output(o->inspect, dir, e));
+        for (size_t k = 0; k < n_t; k++)
+            TRY(check_output(t[k].path, dir, e));
+        TRY(check_questions(o, t, n_t, dir, e));
     }
     const size_t n = o->bundle ? strlen(o->bundle) : 0;
     if (n >= 8 && !strcmp(o->bundle + n - 8, ".tar.zst"))
         FAIL(e, ERR_USAGE, "%s: this program packs with gzip, not zstd; name it .tar.gz",
              o->bundle);
-    return 0;
+    return target_check(t, n_t, &o->data, 1, o->force, e);
 }
 
 /* Are the questions of the run needed? */
@@ -357,6 +421,7 @@ static int export_grid(const struct options *o, struct err *e)
     const struct grid_export g = {.dir = o->dir,
                                   .csv = o->csv,
                                   .summary = o->json && !o->summary ? "-" : o->summary,
+                                  .baseline = o->baseline,
                                   .price_kwh = o->own.price_kwh};
     if (needs_data(o))
         FAIL(e, ERR_USAGE, "%s is an experiment; --%s needs one of its runs: mas export %s/CELL",
@@ -369,6 +434,24 @@ static int export_grid(const struct options *o, struct err *e)
         FAIL(e, ERR_USAGE, "%s is an experiment; --%s needs one of its runs: mas export %s/CELL",
              o->dir, o->wrong ? "wrong" : "against", o->dir);
     return grid_export(&g, e);
+}
+
+/* The options of one run. */
+static int refuse_several(const struct options *o, struct err *e)
+{
+    const char *of_one = o->summary   ? "summary"
+                         : o->wrong   ? "wrong"
+                         : o->lm_eval ? "lm-eval"
+                         : o->inspect ? "inspect"
+                         : o->orders  ? "orders"
+                         : o->bundle  ? "bundle"
+                                      : NULL;
+    if (of_one && o->n_against)
+        FAIL(e, ERR_USAGE,
+             "--%s is of one run, and %d are given: %s, %s%s; give one. -o json has the figures of "
+             "all, --csv their rows",
+             of_one, o->n_against + 1, o->dir, o->against[0], o->n_against > 1 ? ", .." : "");
+    return 0;
 }
 
 static int plan(const struct options *o, struct err *e)
@@ -435,10 +518,12 @@ static int export(const struct options *o, struct err *e)
         FAIL(e, ERR_USAGE, "--power plans a study and reads no folder; leave %s away", o->dir);
     if (!o->dir)
         FAIL(e, ERR_USAGE, "no folder of a run; mas eval prints its name");
+    TRY_DONE(refuse_several(o, e));
     TRY_DONE(check_outputs(o, e));
-    if (o->data && !needs_data(o))
+    if (o->data && !needs_data(o) && !o->bundle)
         TRY_DONE(err_set(e, ERR_USAGE,
-                         "--data is for --lm-eval, --inspect and --orders; give one of them"));
+                         "--data is for --lm-eval, --inspect, --orders and --bundle; give one of "
+                         "them"));
     if (gridfile_is(o->dir))
         return export_grid(o, e);
     TRY_DONE(load(o->dir, &l, e));
@@ -463,6 +548,25 @@ done:
     return rc;
 }
 
+/* The runs, each once, the baseline first. An experiment keeps the order of its cells. */
+static int choose_runs(struct options *o, struct err *e)
+{
+    const char *dir[MAX_RUNS] = {o->dir};
+    size_t n = (size_t)o->n_against + 1;
+    if (o->baseline && !o->dir)
+        FAIL(e, ERR_USAGE, "--baseline %s: name the runs to compare with it", o->baseline);
+    if (!o->dir || gridfile_is(o->dir))
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        dir[i] = o->against[i - 1];
+    TRY(runlist_pick(dir, &n, MAX_RUNS, o->baseline, e));
+    o->dir = dir[0];
+    o->n_against = (int)n - 1;
+    for (size_t i = 1; i < n; i++)
+        o->against[i - 1] = dir[i];
+    return 0;
+}
+
 static int run(int argc, char **argv)
 {
     static const struct argp argp = {rows,
@@ -475,11 +579,13 @@ static int run(int argc, char **argv)
                                      NULL,
                                      NULL,
                                      NULL};
-    struct options o = {.own = {.price_kwh = NAN}};
+    struct options o = {.own = {.price_kwh = NAN}, .force = TARGET_ASKS};
     struct err e = {0};
     int done = cli_parse(&argp, argc, argv, &o);
     if (done >= 0)
         return done;
+    if (choose_runs(&o, &e) < 0)
+        return cmd_fail(&e);
     return export(&o, &e) < 0 ? cmd_fail(&e) : 0;
 }
 
@@ -487,6 +593,7 @@ const struct cmd cmd_export = {"export", "write the results of a run as CSV or J
                                "mas export runs/try --csv results.csv --summary summary.json\n"
                                "mas export runs/panel --bundle panel.tar.gz\n"
                                "mas export runs/panel runs/cot runs/direct\n"
+                               "mas export runs/tries/* --baseline runs/tries/cot\n"
                                "mas export runs/panel runs/cot -o json >compared.json\n"
                                "mas export --power 20\n"
                                "mas export runs/try --lm-eval theirs --inspect try.json\n"

@@ -28,7 +28,8 @@ static const struct argp_option rows[] = {
      2},
     {"model", 'm', "FILE", 0, "same as --set model=FILE; default: the model that the run names", 2},
     {"set", OPT_SET, "KEY=VALUE", 0, "another setting than the run's, with --rerun", 2},
-    {"data", OPT_DATA, "FILE", 0, "the questions; default: the file that the run names", 2},
+    {"data", OPT_DATA, "FILE", 0,
+     "the questions; default: those of the bundle, or the file that the run names", 2},
     {0}};
 
 static error_t parse(int key, char *arg, struct argp_state *st)

@@ -8,9 +8,10 @@
 #include "cmd.h"
 #include "gridcell.h"
 #include "output.h"
+#include "runlist.h"
 #include "study.h"
+#include "target.h"
 #include "tool_options.h"
-#include "viewfile.h"
 
 struct options {
     const char *dir[STUDY_RUNS]; /* as they were given */
@@ -18,21 +19,25 @@ struct options {
     const char *run[STUDY_RUNS]; /* with the cells of experiments in place of their folders */
     size_t n_run;
     struct arena words;
-    const char *out, *data;
+    const char *out, *data, *baseline;
+    enum target_force force;
     struct tool_options own; /* price_kwh NaN = as each run says */
 };
 
-enum { OPT_DATA = 1, OPT_PRICE };
+enum { OPT_DATA = 1, OPT_PRICE, OPT_BASELINE, OPT_FORCE };
 
 static const struct argp_option rows[] = {
     {"output", 'o', "FILE.html", 0,
      "the page; '-' = standard output. An existing file is replaced only when it is empty or a "
      "report",
      1},
+    {"force", OPT_FORCE, 0, 0, "replace a file that is no report", 1},
     {"data", OPT_DATA, "FILE", 0,
      "the questions with their options; default: the files that the runs name, where they are "
      "unchanged",
      1},
+    {"baseline", OPT_BASELINE, "DIR", 0,
+     "the run that all others are compared with; it becomes run 1 (default: the first)", 1},
     {"price-kwh", OPT_PRICE, "USD", 0,
      "price of a kilowatt-hour (default: each run's own, price_kwh of its configuration)", 1},
     {0}};
@@ -43,6 +48,12 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     switch (key) {
     case 'o':
         return viewfile_name(st, "--output", arg, &o->out);
+    case OPT_BASELINE:
+        o->baseline = arg;
+        return 0;
+    case OPT_FORCE:
+        o->force = TARGET_FORCED;
+        return 0;
     case OPT_DATA:
         o->data = arg;
         return 0;
@@ -105,11 +116,12 @@ static int report(struct options *o, struct err *e)
         FAIL(e, ERR_USAGE, "no folder of a run; mas eval prints its name");
     if (!o->out)
         FAIL(e, ERR_USAGE, "no name for the page; give one with -o FILE.html");
-    if (strcmp(o->out, "-") != 0)
-        TRY(viewfile_free(VIEWFILE_REPORT, o->out, e));
+    const struct target out = {"--output", o->out, VIEWFILE_REPORT};
+    TRY(target_check(&out, 1, &o->data, 1, o->force, e));
     for (size_t i = 0; i < o->n; i++)
         TRY_DONE(gridfile_is(o->dir[i]) ? add_experiment(o, o->dir[i], e)
                                         : add_run(o, o->dir[i], e));
+    TRY_DONE(runlist_pick(o->run, &o->n_run, STUDY_RUNS, o->baseline, e));
     TRY_DONE(study_open(o->run, o->n_run, o->data, o->own.price_kwh, &s, e));
     TRY_DONE(study_page(&s, &page, e));
     TRY_DONE(output_file(o->out, &page, e));
@@ -137,7 +149,7 @@ static int run(int argc, char **argv)
         NULL,
         NULL,
         NULL};
-    struct options o = {.own = {.price_kwh = NAN}};
+    struct options o = {.own = {.price_kwh = NAN}, .force = TARGET_ASKS};
     struct err e = {0};
     int done = cli_parse(&argp, argc, argv, &o);
     if (done >= 0)

@@ -6,21 +6,24 @@
 #include "output.h"
 #include "runfolder.h"
 #include "sources.h"
+#include "target.h"
 #include "tool_options.h"
 #include "variants.h"
 
 struct options {
     const char *file, *out;
     struct variants variants;
+    enum target_force force;
     struct tool_options own; /* data_format alone; NULL = the content tells */
 };
 
-enum { OPT_FORMAT = 1, OPT_OUT = 'o' };
+enum { OPT_FORMAT = 1, OPT_FORCE, OPT_OUT = 'o' };
 
 static const struct argp_option rows[] = {
     {"data-format", OPT_FORMAT, "NAME", 0,
      "format of the questions (default: their content tells); agents/DATASETS.md lists them", 1},
     {"output", OPT_OUT, "FILE.jsonl", 0, "file to write; '-' = standard output (default)", 1},
+    {"force", OPT_FORCE, 0, 0, "replace a file that is no file of variants", 1},
     {0}};
 
 static error_t parse(int key, char *arg, struct argp_state *st)
@@ -34,6 +37,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return cli_option(st, &tool_option_set, "data-format", arg, &o->own);
     case OPT_OUT:
         o->out = arg;
+        return 0;
+    case OPT_FORCE:
+        o->force = TARGET_FORCED;
         return 0;
     case ARGP_KEY_ARG:
         return cli_one(st, "file", arg, &o->file);
@@ -52,6 +58,9 @@ static int vary(struct options *o, struct err *e)
     if (!variants_given(&o->variants))
         FAIL(e, ERR_USAGE, "give one of %s", variants_names);
     TRY_DONE(sources_data(o->file, &path, e));
+    const char *const input[] = {path.s, o->variants.file};
+    const struct target out = {"--output", o->out, VIEWFILE_VARIANTS};
+    TRY_DONE(target_check(&out, 1, input, 2, o->force, e));
     TRY_DONE(medqa_read_as(path.s, o->own.data_format, &m, e));
     TRY_DONE(variants_take(&o->variants, &m, 0, &about, e));
     vary_write(&m, &text);
@@ -82,7 +91,7 @@ static int run(int argc, char **argv)
         children,
         NULL,
         NULL};
-    struct options o = {.file = NULL};
+    struct options o = {.force = TARGET_ASKS};
     struct err e = {0};
     int done = cli_parse(&argp, argc, argv, &o);
     if (done >= 0)

@@ -7,6 +7,7 @@
 #include "gridcell.h"
 #include "output.h"
 #include "report.h"
+#include "runlist.h"
 #include "trace.h"
 
 /* "cell,strategy,temperature,", or the values of a cell. A setting that is not read is empty. */
@@ -100,12 +101,28 @@ static int check_cells(const struct grid_export *o, const struct gridfile *f, st
     return 0;
 }
 
+/* Compares the cells with the one in that folder. */
+static int set_baseline(const struct grid_export *o, const struct gridfile *f, struct grid_table *t,
+                        struct err *e)
+{
+    char path[1100];
+    for (size_t i = 0; i < f->n - f->n_removed; i++) {
+        snprintf(path, sizeof path, "%.960s/%s", o->dir, f->cell[i].name);
+        if (runlist_same(path, o->baseline) || !strcmp(f->cell[i].name, o->baseline))
+            return grid_table_baseline(t, f->cell[i].name, e);
+    }
+    FAIL(e, ERR_USAGE, "--baseline %s: the experiment %s has no such cell; name one of its folders",
+         o->baseline, o->dir);
+}
+
 static int write_figures(const struct grid_export *o, const struct gridfile *f, struct err *e)
 {
     struct grid_table t = {.n = 0};
     struct str out = STR_INIT;
     int rc;
     TRY_DONE(grid_table_read(o->dir, f, o->price_kwh, &t, e));
+    if (o->baseline)
+        TRY_DONE(set_baseline(o, f, &t, e));
     if (o->summary) {
         TRY_DONE(grid_table_json(&t, &out, e));
         TRY_DONE(output_file(o->summary, &out, e));

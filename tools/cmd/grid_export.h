@@ -8,7 +8,8 @@
 struct grid_export {
     const char *dir;           /* holds grid.json */
     const char *csv, *summary; /* "-" = standard output; both NULL: the tables on standard output */
-    double price_kwh;          /* NaN = as each run says */
+    const char *baseline; /* folder of the cell that the others are compared with; NULL = first */
+    double price_kwh;     /* NaN = as each run says */
 };
 /* ERR_ITEMS: some cells have no folder that can be read; the others are written. */
 int grid_export(const struct grid_export *o, struct err *e);

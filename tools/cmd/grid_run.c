@@ -559,6 +559,8 @@ static int run_cells(struct grid_state_of_run *s, struct err *e)
             (void)save(s, &unsaved);
             FAIL(e, rc, "%s", why.msg);
         }
+        if (s->work.lease) /* a lost lease is no fault of the cell: nothing more is written */
+            TRY(lease_check(s->work.lease, e));
         if (rc < 0)
             fail_cell(s, c, &why);
         s->whole.done += c->done;
@@ -593,6 +595,8 @@ done:
 static int finish(struct grid_state_of_run *s, int rc, struct err *e)
 {
     struct err why = {.code = 0};
+    if (rc < 0 && rc != ERR_CANCEL && s->work.lease) /* it may be another's now */
+        return rc;
     const int shown = s->g.n ? grid_run_table(s->folder.dir, false, rc < 0 ? &why : e) : 0;
     if (rc == ERR_CANCEL) {
         size_t done = 0;

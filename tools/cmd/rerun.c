@@ -10,9 +10,12 @@
 #include "jdoc.h"
 #include "mem.h"
 #include "recorded.h"
+#include "review.h"
 #include "sources.h"
 #include "trace_diff.h"
 #include "vary.h"
+
+#define RERUN_OWN 4 /* settings that are added: backend, model, prompts, catalogue */
 
 struct rerun {
     const struct rerun_options *o;
@@ -36,7 +39,22 @@ struct rerun {
 
 /* ---- the settings of the run ----------------------------------------------------------------- */
 
-/* The settings that decide results, the backend, then those of the command line. */
+/* An unpacked bundle has its own prompts and catalogue. */
+static int rerun_review(struct rerun *x, const char *key, const char *name,
+                        struct clinic_options *to, struct err *e)
+{
+    char path[REVIEW_PATH];
+    if (!review_file(x->o->dir, name, path))
+        return 0;
+    char *set = arena_printf(&x->words, "%s=%s", key, path);
+    if (!set)
+        return NOMEM(e, strlen(path), "a setting");
+    to->set[to->n_set++] = set;
+    return 0;
+}
+
+/* The settings that decide results, the backend, those of a bundle; then those of the command
+ * line. */
 static int rerun_settings(struct rerun *x, struct clinic_options *to, struct err *e)
 {
     const struct recorded *r = &x->recorded;
@@ -45,9 +63,9 @@ static int rerun_settings(struct rerun *x, struct clinic_options *to, struct err
              "the answers of this run were imported: there is nothing to compute "
              "again");
     const char *provider = recorded_text(r, "provider"), *backend = recorded_text(r, "backend");
-    if (r->n_set + x->o->n_set + 2 > CLINIC_SETS)
+    if (r->n_set + x->o->n_set + RERUN_OWN > CLINIC_SETS)
         FAIL(e, ERR_DATA, "run.json has %d settings, the limit is %d", r->n_set,
-             CLINIC_SETS - x->o->n_set - 2);
+             CLINIC_SETS - x->o->n_set - RERUN_OWN);
     for (int i = 0; i < r->n_set; i++)
         to->set[to->n_set++] = r->set[i];
     if (*backend && !strcmp(provider, "local")) {
@@ -56,6 +74,8 @@ static int rerun_settings(struct rerun *x, struct clinic_options *to, struct err
             return NOMEM(e, strlen(backend), "a setting");
         to->set[to->n_set++] = kind;
     }
+    TRY(rerun_review(x, "prompts_dir", REVIEW_PROMPTS, to, e));
+    TRY(rerun_review(x, "specialties", REVIEW_SPECIALTIES, to, e));
     for (int i = 0; i < x->o->n_set; i++)
         to->set[to->n_set++] = x->o->set[i];
     if (x->o->model) { /* after the run's own */
@@ -73,8 +93,11 @@ static int rerun_question(struct rerun *x, struct err *e)
 {
     const char *id = x->r->results.r[x->c->result].id;
     const char *path = json_string_value(json_object_get(x->recorded.about, "data"));
+    char packed[REVIEW_PATH];
     struct str file = STR_INIT;
     int rc;
+    if (!x->o->data && review_file(x->o->dir, REVIEW_QUESTIONS, packed))
+        path = packed;
     if (!x->o->data && (!path || !strcmp(path, "-")))
         FAIL(e, ERR_NOINPUT,
              "the run had its case from the command line; give a file of questions "

@@ -1,6 +1,7 @@
 /*
- * viewfile: the names of the files that show a record: traces, timelines and pages (profile.h).
- * Such a file never replaces a file of another kind, for example an input of the command.
+ * viewfile: the kinds of files that commands write, and their names. Such a file never replaces a
+ * file of another kind, for example an input of the command. The kind of a file is told by its
+ * beginning; a bundle is read as a whole.
  */
 #ifndef MAS_VIEWFILE_H
 #define MAS_VIEWFILE_H
@@ -10,7 +11,19 @@
 
 #include "err.h"
 
-enum viewfile { VIEWFILE_TRACE, VIEWFILE_TIMELINE, VIEWFILE_PAGE, VIEWFILE_REPORT };
+enum viewfile {
+    VIEWFILE_TRACE,
+    VIEWFILE_TIMELINE,
+    VIEWFILE_PAGE,
+    VIEWFILE_REPORT,
+    VIEWFILE_TABLE,   /* results.csv, and tables of several runs */
+    VIEWFILE_SUMMARY, /* summary.json of a run or of an experiment */
+    VIEWFILE_IDS,
+    VIEWFILE_INSPECT,
+    VIEWFILE_BUNDLE,
+    VIEWFILE_VARIANTS,
+    VIEWFILE_PICTURE
+};
 
 /* The value of an option. An empty one prints the message and returns EINVAL for argp. */
 error_t viewfile_name(struct argp_state *st, const char *option, const char *arg, const char **out);
@@ -21,6 +34,8 @@ error_t viewfile_name(struct argp_state *st, const char *option, const char *arg
 int viewfile_free(enum viewfile kind, const char *path, struct err *e);
 /* True when path is a regular file that is not empty and begins like a file of that kind. */
 bool viewfile_is(enum viewfile kind, const char *path);
+/* Are both names of one file, by any name or link? A character device is no such file. */
+bool viewfile_same(const char *a, const char *b);
 /* ERR_USAGE when two options name one file, by any name or link. A path may be NULL. A character
  * device may be named twice. */
 int viewfile_apart(const char *option_a, const char *a, const char *option_b, const char *b,

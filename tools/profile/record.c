@@ -297,6 +297,16 @@ static const char *kernel_of(const struct span *s)
     return i >= 0 ? ops->variant_name(ops, (enum op)s->op, i) : ops->isa ? ops->isa : "";
 }
 
+/* A track of a device; GPUs after the first one have their number in its name. */
+static int device_track(struct recorder *r, const struct record_device *d, enum track_kind kind)
+{
+    const char *name = kind == TRACK_COPY ? "copies" : d->dev->name;
+    char text[sizeof r->track->name];
+    if (d->dev->ordinal)
+        snprintf(text, sizeof text, "GPU %d: %.60s", d->dev->ordinal, name);
+    return record_track(r, kind, (int)(d - r->device), d->dev->ordinal ? text : name);
+}
+
 /* An op or copy of a device with timers. */
 static void end_timed(struct recorder *r, const struct record_frame *f, const struct span *s,
                       const struct interval *v)
@@ -311,10 +321,8 @@ static void end_timed(struct recorder *r, const struct record_frame *f, const st
         return;
     }
     int *track = s->kind == SPAN_COPY ? &d->copies : &d->track;
-    const int number = (int)(d - r->device);
     if (*track < 0)
-        *track = s->kind == SPAN_COPY ? record_track(r, TRACK_COPY, number, "copies")
-                                      : record_track(r, TRACK_DEVICE, number, s->dev->name);
+        *track = device_track(r, d, s->kind == SPAN_COPY ? TRACK_COPY : TRACK_DEVICE);
     t.what.track = *track;
     t.what.before_ns = t.what.after_ns = 0;
     device_queue(r, d, &t);
@@ -328,7 +336,7 @@ static void end_called(struct recorder *r, const struct span *s, const struct in
     if (!d)
         return;
     if (d->track < 0)
-        d->track = record_track(r, TRACK_DEVICE, (int)(d - r->device), s->dev->name);
+        d->track = device_track(r, d, TRACK_DEVICE);
     ran.track = d->track;
     ran.before_ns = ran.after_ns = 0;
     if (r->pool == s->on)

@@ -21,7 +21,7 @@
 enum {
     RECORD_DEPTH = 16,   /* spans inside one another, of a thread */
     RECORD_THREADS = 16, /* threads that begin spans */
-    RECORD_DEVICES = 8,
+    RECORD_DEVICES = 9,  /* eight GPUs and the CPU */
     RECORD_TRACKS = 512,
     RECORD_WORKERS = 256,
     RECORD_TIMERS = 1 << 18, /* of a device; an op that finds none is dropped */

@@ -85,6 +85,12 @@ static int bundle_order(const void *a, const void *b)
     return strcmp(((const struct bundle_file *)a)->name, ((const struct bundle_file *)b)->name);
 }
 
+void bundle_sort(struct bundle *b)
+{
+    if (b->n)
+        qsort(b->f, b->n, sizeof *b->f, bundle_order);
+}
+
 int bundle_pack(struct bundle *b, struct str *out, struct err *e)
 {
     static const char zeros[TAR_BLOCK] = {0};
@@ -92,7 +98,7 @@ int bundle_pack(struct bundle *b, struct str *out, struct err *e)
     unsigned char h[TAR_BLOCK];
     char name[BUNDLE_NAME + 4];
     int rc;
-    qsort(b->f, b->n, sizeof *b->f, bundle_order);
+    bundle_sort(b);
     for (size_t i = 0; i < b->n; i++) {
         snprintf(name, sizeof name, "%.63s/%.*s", b->top, BUNDLE_NAME, b->f[i].name);
         tar_header(name, b->f[i].data.len, h);

@@ -36,6 +36,8 @@ struct bundle {
 /* Moves data into the bundle. ERR_DATA for a name that is too long or has a step upwards. */
 int bundle_add(struct bundle *b, const char *name, struct str *data, struct err *e);
 const struct bundle_file *bundle_find(const struct bundle *b, const char *name); /* NULL: none */
+/* By name. */
+void bundle_sort(struct bundle *b);
 /* Sorts the files and appends the archive. ERR_NOMEM. */
 int bundle_pack(struct bundle *b, struct str *out, struct err *e);
 /* Reads an archive of bundle_pack. Any other form of tar is refused. ERR_DATA names the byte of the

@@ -9,12 +9,20 @@
 #include <unistd.h>
 
 #include "embed.h"
+#include "folder.h"
+#include "jdoc.h"
+#include "jscan.h"
 #include "medqa.h"
 #include "outfile.h"
 #include "recorded.h"
+#include "replay.h"
+#include "report.h"
+#include "review.h"
 #include "sha256.h"
+#include "stats.h"
 #include "study.h"
 #include "trace_parts.h"
+#include "trace_scan.h"
 #include "vary.h"
 #include "zio.h"
 
@@ -32,23 +40,118 @@ static int collect_file(struct bundle *b, const char *path, const char *name, st
     return rc;
 }
 
-static int collect_folder(struct bundle *b, const char *dir, struct err *e)
+static int collect_named(struct bundle *b, const char *dir, const char *name, struct err *e)
 {
-    static const char *const names[] = {"run.json",        "records.jsonl", "traces.jsonl",
-                                        "traces.jsonl.gz", "summary.json",  "results.csv",
-                                        VARY_FILE};
-    struct folder f = {.lock = -1};
     char path[1200];
-    snprintf(f.dir, sizeof f.dir, "%.1000s", dir);
-    if (trace_parts_any(&f))
-        FAIL(e, ERR_USAGE, "%s is a shard that is not finished; finish it, or merge the whole",
-             dir);
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        snprintf(path, sizeof path, "%s/%s", dir, names[i]);
-        if (access(path, F_OK) == 0)
-            TRY(collect_file(b, path, names[i], e));
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    return access(path, F_OK) == 0 ? collect_file(b, path, name, e) : 0;
+}
+
+/* The whole cases of a run that is not sealed: it was killed, or goes on. */
+static int collect_open_trace(struct bundle *b, const char *dir, struct err *e)
+{
+    struct replay lines = {.text = STR_INIT};
+    struct str data = STR_INIT;
+    int rc;
+    TRY_DONE(replay_open(dir, &lines, e));
+    str_add(&data, lines.text.s, lines.text.len - lines.unfinished);
+    TRY_DONE(bundle_add(b, "traces.jsonl", &data, e));
+done:
+    replay_free(&lines);
+    str_free(&data);
+    return rc;
+}
+
+/* run.json with other figures; all other bytes stay. */
+static int collect_run_json(const struct trace_run *run, const struct str *figures, struct str *out,
+                            struct err *e)
+{
+    struct jscan j = {.n = 0};
+    struct jscan_item it = {.key = NULL}, at = {.key = NULL};
+    int rc, more;
+    jscan_set(&j, run->json.s, run->json.len);
+    TRY_DONE(jscan_open(&j, '{', e));
+    while ((more = jscan_next(&j, &it, e)) > 0)
+        if (jscan_key(&it, "figures"))
+            at = it;
+    TRY_DONE(more);
+    if (!at.key)
+        TRY_DONE(err_set(e, ERR_DATA, "run.json: key 'figures' is missing"));
+    str_add(out, run->json.s, (size_t)(at.value - run->json.s));
+    str_add(out, figures->s, figures->len);
+    str_adds(out, at.value + at.n);
+    rc = str_ok(out, "run.json", e);
+done:
+    jscan_free(&j);
+    return rc;
+}
+
+/* run.json, summary.json and results.csv as they are, or with the figures of the trace when a kill
+ * has left older ones. *renewed: it has. */
+static int collect_figures(struct bundle *b, const char *dir, bool *renewed, struct err *e)
+{
+    struct trace_run run = {.asked = 0};
+    struct stats_summary s = {.answered = 0};
+    struct str figures = STR_INIT, text = STR_INIT;
+    json_t *doc = NULL, *now = NULL;
+    int rc;
+    TRY_DONE(trace_read(dir, &run, e));
+    TRY_DONE(stats_summarize(&run, run.price_kwh, &s, e));
+    report_figures(&s, &figures);
+    TRY_DONE(str_ok(&figures, "figures", e));
+    TRY_DONE(jdoc_load(run.json.s, run.json.len, &doc, e));
+    TRY_DONE(jdoc_load(figures.s, figures.len, &now, e));
+    const json_t *was = json_object_get(doc, "figures");
+    *renewed = !json_equal(json_object_get(was, "done"), json_object_get(now, "done"));
+    if (!*renewed) {
+        TRY_DONE(collect_named(b, dir, "run.json", e));
+        TRY_DONE(collect_named(b, dir, "summary.json", e));
+        rc = collect_named(b, dir, "results.csv", e);
+        goto done;
     }
-    return 0;
+    TRY_DONE(collect_run_json(&run, &figures, &text, e));
+    str_clear(&run.json);
+    str_add(&run.json, text.s, text.len);
+    TRY_DONE(bundle_add(b, "run.json", &text, e));
+    report_json(&s, run.json.s, "", &text);
+    TRY_DONE(bundle_add(b, "summary.json", &text, e));
+    TRY_DONE(report_csv(&run, &text, e));
+    rc = bundle_add(b, "results.csv", &text, e);
+done:
+    json_decref(doc);
+    json_decref(now);
+    stats_free(&s);
+    trace_run_free(&run);
+    str_free(&figures);
+    str_free(&text);
+    return rc;
+}
+
+static bool collect_sealed(const char *dir)
+{
+    char path[1200];
+    struct folder f = {.lock = -1};
+    bool plain = true;
+    struct err ignored;
+    snprintf(path, sizeof path, "%s/traces.jsonl.gz", dir);
+    snprintf(f.dir, sizeof f.dir, "%s", dir);
+    return access(path, F_OK) == 0 && !trace_parts_any(&f) &&
+           trace_plain(&f, &plain, &ignored) == 0 && !plain;
+}
+
+static int collect_folder(struct bundle *b, const char *dir, bool *renewed, struct err *e)
+{
+    *renewed = false;
+    TRY(collect_named(b, dir, "records.jsonl", e));
+    TRY(collect_named(b, dir, VARY_FILE, e));
+    if (!collect_sealed(dir)) {
+        TRY(collect_figures(b, dir, renewed, e));
+        return collect_open_trace(b, dir, e);
+    }
+    TRY(collect_named(b, dir, "traces.jsonl.gz", e));
+    TRY(collect_named(b, dir, "run.json", e));
+    TRY(collect_named(b, dir, "summary.json", e));
+    return collect_named(b, dir, "results.csv", e);
 }
 
 /* ---- prompts --------------------------------------------------------------------------------- */
@@ -104,12 +207,16 @@ static int collect_prompt_folder(struct bundle *b, const char *from, const char 
 }
 
 /* The folders that the names of the run's prompts begin with: "panel/planner". */
-static int collect_prompts(struct bundle *b, const struct recorded *r, struct err *e)
+static int collect_prompts(struct bundle *b, const char *dir, const struct recorded *r,
+                           struct err *e)
 {
     const json_t *prompts = json_object_get(r->identity, "prompts");
     json_t *done = json_object(), *v;
     const char *key;
+    char packed[REVIEW_PATH] = "";
     int rc = done ? 0 : NOMEM(e, 1, "names of folders");
+    if (!review_file(dir, REVIEW_PROMPTS, packed))
+        packed[0] = 0;
     json_object_foreach((json_t *)(uintptr_t)prompts, key, v)
     {
         char folder[64];
@@ -119,17 +226,22 @@ static int collect_prompts(struct bundle *b, const struct recorded *r, struct er
         if (json_object_set_new(done, folder, json_true()) != 0)
             rc = NOMEM(e, 1, "names of folders");
         else
-            rc = collect_prompt_folder(b, recorded_text(r, "prompts_dir"), folder, e);
+            rc = collect_prompt_folder(b, packed[0] ? packed : recorded_text(r, "prompts_dir"),
+                                       folder, e);
     }
     json_decref(done);
     return rc;
 }
 
-static int collect_catalogue(struct bundle *b, const struct recorded *r, struct err *e)
+static int collect_catalogue(struct bundle *b, const char *dir, const struct recorded *r,
+                             struct err *e)
 {
     const char *from = recorded_text(r, "specialties");
     const struct embed_file *f = embed_find("configs/specialties.yaml");
     struct str data = STR_INIT;
+    char packed[REVIEW_PATH];
+    if (review_file(dir, REVIEW_SPECIALTIES, packed))
+        from = packed;
     if (*from)
         return collect_file(b, from, "review/specialties.yaml", e);
     if (f)
@@ -141,15 +253,18 @@ static int collect_catalogue(struct bundle *b, const struct recorded *r, struct 
 
 /* ---- questions, settings, page, manifest ----------------------------------------------------- */
 
-static int collect_data(struct bundle *b, const struct recorded *r, const char *given, bool *has,
-                        struct err *e)
+static int collect_data(struct bundle *b, const char *dir, const struct recorded *r,
+                        const char *given, bool *has, struct err *e)
 {
     const json_t *of = json_object_get(r->about, "data");
     const char *path = given ? given : json_is_string(of) ? json_string_value(of) : "";
+    char packed[REVIEW_PATH];
     struct str data = STR_INIT;
     char hash[65];
     int rc = 0;
     *has = false;
+    if (!given && review_file(dir, REVIEW_QUESTIONS, packed))
+        path = packed;
     if (!given && (!*path || !strcmp(path, "-") || access(path, R_OK) != 0))
         return 0;
     TRY_DONE(zio_read(path, MEDQA_FILE, &data, e)); /* the hash is of the bytes after inflation */
@@ -200,6 +315,7 @@ static int collect_manifest(struct bundle *b, const struct recorded *r, struct e
     char hash[65];
     int rc = 0;
     char *identity = json_dumps(r->identity, 0);
+    bundle_sort(b); /* a folder of prompts is read in any order */
     str_addf(&s, "{\"format\": 1, \"program\": \"%s\",\n\"identity\": %s,\n\"files\": [",
              MAS_COMMIT, identity ? identity : "null");
     s.failed |= !identity;
@@ -235,7 +351,7 @@ static void collect_top(const char *dir, char out[64])
         snprintf(out, 64, "run");
 }
 
-int collect_run(const char *dir, const char *data, struct bundle *out, bool *has_data,
+int collect_run(const char *dir, const char *data, struct bundle *out, struct collect_notes *notes,
                 struct err *e)
 {
     struct bundle b = {.n = 0};
@@ -244,12 +360,12 @@ int collect_run(const char *dir, const char *data, struct bundle *out, bool *has
     collect_top(dir, b.top);
     TRY_DONE(recorded_open(dir, &r, e));
     TRY_DONE(collect_page(&b, dir, data, e)); /* reads the whole run: refuses damage */
-    TRY_DONE(collect_folder(&b, dir, e));
+    TRY_DONE(collect_folder(&b, dir, &notes->renewed, e));
     if (!r.imported) {
-        TRY_DONE(collect_prompts(&b, &r, e));
-        TRY_DONE(collect_catalogue(&b, &r, e));
+        TRY_DONE(collect_prompts(&b, dir, &r, e));
+        TRY_DONE(collect_catalogue(&b, dir, &r, e));
     }
-    TRY_DONE(collect_data(&b, &r, data, has_data, e));
+    TRY_DONE(collect_data(&b, dir, &r, data, &notes->has_data, e));
     TRY_DONE(collect_settings(&b, &r, e));
     TRY_DONE(collect_manifest(&b, &r, e));
     *out = b;

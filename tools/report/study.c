@@ -8,6 +8,7 @@
 
 #include "jdoc.h"
 #include "mem.h"
+#include "review.h"
 #include "vary.h"
 
 #define STUDY_DRAWS 10000 /* of the bootstrap, as in mas export */
@@ -46,7 +47,34 @@ static void study_name(const char *dir, char out[64])
     snprintf(out, 64, "%.*s", (int)(end - begin), dir + begin);
 }
 
-static int study_open_run(const struct study *s, size_t at, struct err *e)
+/* *copy: the run at that place is a copy of one before it, which is said on standard error. */
+static int study_find_copy(const struct study *s, size_t at, bool *copy, struct err *e)
+{
+    *copy = false;
+    for (size_t i = 0; i < at && !*copy; i++) {
+        TRY(stats_same_run(&s->run[i].run, &s->run[at].run, copy, e));
+        if (*copy)
+            fprintf(stderr, "%s is a copy of the run in %s; it is taken once\n", s->run[at].dir,
+                    s->run[i].dir);
+    }
+    return 0;
+}
+
+static void study_close_run(struct study_run *r)
+{
+    trace_run_free(&r->run);
+    stats_free(&r->sum);
+    json_decref(r->doc);
+    mem_free(r->result);
+    mem_free(r->c);
+    if (r->blocks.s)
+        str_free(&r->blocks);
+    if (r->bad.s)
+        str_free(&r->bad);
+    *r = (struct study_run){.n_block = 0};
+}
+
+static int study_open_run(const struct study *s, size_t at, bool *copy, struct err *e)
 {
     struct study_run *r = &s->run[at];
     struct replay lines = {.text = STR_INIT};
@@ -55,6 +83,9 @@ static int study_open_run(const struct study *s, size_t at, struct err *e)
     r->blocks = r->bad = (struct str)STR_INIT;
     TRY(trace_read(r->dir, &r->run, e));
     fputs(r->run.notes.s, stderr);
+    TRY(study_find_copy(s, at, copy, e));
+    if (*copy)
+        return 0;
     TRY(study_describe(r, e));
     const double price = isnan(s->price_kwh) ? r->run.price_kwh : s->price_kwh;
     TRY(stats_summarize(&r->run, price, &r->sum, e));
@@ -233,8 +264,11 @@ static int study_find_data(struct study *s, struct err *e)
     for (size_t i = 0; i < s->n; i++) {
         const char *path = study_setting(&s->run[i], "data");
         const json_t *of = json_object_get(s->run[i].about, "data");
+        char packed[REVIEW_PATH];
         bool known = false;
         path = json_is_string(of) ? json_string_value(of) : path;
+        if (review_file(s->run[i].dir, REVIEW_QUESTIONS, packed))
+            path = packed;
         for (size_t k = 0; k < i; k++)
             known |= s->data[k].n && study_same_data(&s->run[k], &s->run[i]);
         if (known || !*path || !strcmp(path, "-") || access(path, R_OK) != 0)
@@ -285,11 +319,16 @@ int study_open(const char *const *dir, size_t n, const char *data, double price_
         rc = NOMEM(e, n * sizeof *s.run, "a report");
         goto done;
     }
-    for (size_t i = 0; i < n; i++)
-        s.run[i].dir = dir[i];
-    for (size_t i = 0; i < n; i++)
-        TRY_DONE(study_open_run(&s, i, e));
-    if (n > 1)
+    for (size_t i = 0, at = 0; i < n; i++) {
+        bool copy = false;
+        s.run[at].dir = dir[i];
+        TRY_DONE(study_open_run(&s, at, &copy, e));
+        if (copy)
+            study_close_run(&s.run[at]);
+        s.n -= copy;
+        at += !copy;
+    }
+    if (s.n > 1)
         TRY_DONE(study_compare(&s, e));
     study_names(&s);
     TRY_DONE(study_questions(&s, e));
@@ -303,18 +342,8 @@ done:
 
 void study_close(struct study *s)
 {
-    for (size_t i = 0; i < s->n && s->run; i++) {
-        struct study_run *r = &s->run[i];
-        trace_run_free(&r->run);
-        stats_free(&r->sum);
-        json_decref(r->doc);
-        mem_free(r->result);
-        mem_free(r->c);
-        if (r->blocks.s)
-            str_free(&r->blocks);
-        if (r->bad.s)
-            str_free(&r->bad);
-    }
+    for (size_t i = 0; i < s->n && s->run; i++)
+        study_close_run(&s->run[i]);
     for (size_t i = 0; i < s->n && s->data; i++)
         medqa_free(&s->data[i]);
     stats_compared_free(&s->compared);

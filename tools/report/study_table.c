@@ -7,6 +7,7 @@
 #include "html.h"
 #include "mem.h"
 #include "prices.h"
+#include "report.h"
 #include "stats_curve.h"
 #include "study.h"
 #include "svg.h"
@@ -158,12 +159,19 @@ static void row_trust(struct str *out, const struct study *s, size_t i)
     str_adds(out, "</tr>\n");
 }
 
+/* On a phone a row of few runs is a card. Cards of many runs would make a page of a hundred screens,
+ * so their tables stay tables, and are moved sideways below a fixed first column. */
+static const char *table_class(const struct study *s)
+{
+    return s->n > STUDY_FEW ? "many" : "stack";
+}
+
 static void table(const struct study *s, struct str *out, const char *id, const char *caption,
                   const char *const *names,
                   void (*row)(struct str *out, const struct study *s, size_t i), size_t first)
 {
-    str_addf(out, "<div class=\"wide\"><table class=\"stack\" id=\"%s\"><caption>%s</caption>", id,
-             caption);
+    str_addf(out, "<div class=\"wide\"><table class=\"%s\" id=\"%s\"><caption>%s</caption>",
+             table_class(s), id, caption);
     head_row(out, names);
     str_adds(out, "<tbody>\n");
     for (size_t i = first; i < s->n; i++)
@@ -292,6 +300,15 @@ void study_table_paired(const struct study *s, struct str *out)
           "Each run against run 1, on the questions that both have finished. Difference: this run "
           "minus run 1. p: exact McNemar test; Holm: adjusted for all rows of this table.",
           names, row_pair, 1);
+    for (size_t i = 1; i < s->n; i++) {
+        const struct stats_paired *p = &s->compared.paired[i];
+        if (stats_disagree(p->lo, p->hi, p->p))
+            str_addf(out,
+                     "<p class=\"warn\">Run %zu: the interval and the test disagree. The bootstrap "
+                     "is rough when few questions tell the runs apart, here %zu: trust the exact "
+                     "test.</p>\n",
+                     i + 1, p->only_a + p->only_b);
+    }
 }
 
 /* A setting: the runs that differ by their seed alone. */
@@ -306,7 +323,13 @@ static void row_setting(struct str *out, const struct study *s, size_t i)
             str_addf(out, "%s%zu", comma, k + 1);
             comma = ", ";
         }
+    struct str name = STR_INIT;
+    report_setting_name(s->run[t->first].name, s->compared.seed[t->first], &name);
+    str_adds(out, " ");
+    html_text(out, name.s, name.len);
     str_adds(out, "</th>");
+    out->failed |= name.failed;
+    str_free(&name);
     count(out, "Seeds", "seeds", t->n_run);
     count(out, "Common questions", "setting_n", t->m.n);
     snprintf(text, sizeof text, "%.1f %%", 100 * t->m.mean);
@@ -343,15 +366,27 @@ void study_table_settings(const struct study *s, struct str *out)
     if (s->n < 2)
         return;
     if (c->n_setting < s->n) {
-        str_adds(out, "<div class=\"wide\"><table class=\"stack\" id=\"seeds\"><caption>Settings: "
-                      "runs that differ by their seed alone. Interval: for other questions and "
-                      "other seeds. Difference: minus the first setting, by a randomisation "
-                      "test of the questions' differences.</caption>");
+        str_addf(out,
+                 "<div class=\"wide\"><table class=\"%s\" id=\"seeds\"><caption>Settings: runs "
+                 "that differ by their seed alone. Interval: for other questions and other seeds. "
+                 "Difference: minus the first setting, by a randomisation test of the questions' "
+                 "differences.</caption>",
+                 table_class(s));
         head_row(out, names);
         str_adds(out, "<tbody>\n");
         for (size_t i = 0; i < c->n_setting; i++)
             row_setting(out, s, i);
-        str_adds(out, "</tbody></table></div>\n");
+        str_adds(out, "</tbody></table></div>\n<p class=\"soft\">");
+        report_few_seeds(c, out);
+        for (size_t i = 1; i < c->n_setting; i++) {
+            const struct stats_setting *t = &c->settings[i];
+            if (stats_disagree(t->difference.lo, t->difference.hi, t->p))
+                str_addf(out,
+                         "Runs of row %zu: the interval and the test disagree; trust the exact "
+                         "test. ",
+                         i + 1);
+        }
+        str_adds(out, "</p>\n");
     }
     str_addf(out,
              "<p class=\"soft\">All runs on their %zu common questions (%zu others are not "
@@ -382,11 +417,12 @@ static void rate_cells(struct str *out, const struct stats_rate *a)
     str_adds(out, "</tr>\n");
 }
 
-static void fold(struct str *out, const char *id, const char *summary, const char *const *names)
+static void fold(const struct study *s, struct str *out, const char *id, const char *summary,
+                 const char *const *names)
 {
     str_addf(out,
-             "<details><summary>%s</summary><div class=\"wide\"><table class=\"stack\" id=\"%s\">",
-             summary, id);
+             "<details><summary>%s</summary><div class=\"wide\"><table class=\"%s\" id=\"%s\">",
+             summary, table_class(s), id);
     head_row(out, names);
     str_adds(out, "<tbody>\n");
 }
@@ -395,7 +431,7 @@ void study_table_places(const struct study *s, struct str *out)
 {
     static const char *const names[] = {"Run",       "Position",   "#Answers", "#Keys", "#Right",
                                         "#Accuracy", "#95 % from", "#to",      NULL};
-    fold(out, "places", "The same as a table", names);
+    fold(s, out, "places", "The same as a table", names);
     for (size_t i = 0; i < s->n; i++)
         for (size_t k = 0; k < s->run[i].n_place; k++) {
             const struct study_place *p = &s->run[i].place[k];
@@ -427,7 +463,7 @@ void study_table_steps(const struct study *s, struct str *out)
                                         "#Accuracy", "#95 % from", "#to",      NULL};
     if (!has_steps(s))
         return;
-    fold(out, "steps", "By step of the examination", names);
+    fold(s, out, "steps", "By step of the examination", names);
     for (size_t i = 0; i < s->n; i++)
         for (size_t k = 0; k < s->run[i].sum.n_step; k++) {
             const struct stats_group *g = &s->run[i].sum.step[k];
@@ -444,7 +480,7 @@ void study_table_specialties(const struct study *s, struct str *out)
 {
     static const char *const names[] = {"Run",       "Specialty",  "#Questions", "#Right",
                                         "#Accuracy", "#95 % from", "#to",        NULL};
-    fold(out, "asked", "The same as a table", names);
+    fold(s, out, "asked", "The same as a table", names);
     for (size_t i = 0; i < s->n; i++)
         for (int k = 0; k < s->run[i].sum.n_specialty; k++) {
             const struct stats_group *g = &s->run[i].sum.specialty[k];
@@ -461,14 +497,15 @@ void study_table_specialties(const struct study *s, struct str *out)
 void study_table_bad(const struct study *s, struct str *out)
 {
     size_t all = 0, imported = 0;
-    str_adds(
+    str_addf(
         out,
-        "<div class=\"wide\"><table id=\"roles\" class=\"stack\"><caption>Calls by role. Tokens "
-        "are means of a call.</caption><thead><tr><th scope=\"col\">Run</th><th "
+        "<div class=\"wide\"><table id=\"roles\" class=\"%s\"><caption>Calls by role. Tokens are "
+        "means of a call.</caption><thead><tr><th scope=\"col\">Run</th><th "
         "scope=\"col\">Role</th><th scope=\"col\" class=\"num\">Calls</th><th scope=\"col\" "
         "class=\"num\">Unparsed</th><th scope=\"col\" class=\"num\">Cut</th><th scope=\"col\" "
         "class=\"num\">Closed</th><th scope=\"col\" class=\"num\">Prompt</th><th scope=\"col\" "
-        "class=\"num\">New</th></tr></thead><tbody>\n");
+        "class=\"num\">New</th></tr></thead><tbody>\n",
+        table_class(s));
     for (size_t i = 0; i < s->n; i++) {
         const struct stats_summary *m = &s->run[i].sum;
         all += s->run[i].n_bad;

@@ -1,5 +1,7 @@
 #include "verify.h"
 
+#include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +13,7 @@
 #include "recorded.h"
 #include "replay.h"
 #include "report.h"
+#include "review.h"
 #include "sha256.h"
 #include "source.h"
 #include "sources.h"
@@ -19,27 +22,12 @@
 #include "tool_options.h"
 #include "trace.h"
 #include "vary.h"
+#include "verify_part.h"
 #include "zio.h"
 
-#define VERIFY_SHOWN 8 /* places named of one kind */
-#define VERIFY_BYTES ((size_t)4 << 30)
-
-struct check {
-    const struct verify_options *o;
-    struct verify *v;
-    struct recorded recorded;
-    struct trace_run run;
-    struct replay lines;
-    bool has_run; /* run and lines were read */
-};
-
-enum verdict { SAME, DIFFERS, OPEN };
-
-static void say(struct check *c, enum verdict k, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4)));
-static void say(struct check *c, enum verdict k, const char *fmt, ...)
+void verify_say(struct verify_check *c, enum verify_word k, const char *fmt, ...)
 {
-    static const char *const word[] = {"same: ", "DIFFERS: ", "not checked: "};
+    static const char *const word[] = {"same: ", "DIFFERS: ", "not checked: ", "unfinished: "};
     char text[1400];
     va_list ap;
     va_start(ap, fmt);
@@ -47,21 +35,21 @@ static void say(struct check *c, enum verdict k, const char *fmt, ...)
     va_end(ap);
     c->v->n_same += k == SAME;
     c->v->n_differ += k == DIFFERS;
-    c->v->n_open += k == OPEN;
-    str_addf(&c->v->text, "%s%s\n", word[k], text);
+    c->v->n_open += k == OPEN || k == UNFINISHED;
+    str_addf(&c->v->text, "%s%s%s\n", c->o->lead ? c->o->lead : "", word[k], text);
 }
 
-/* An error of a part: bad data and missing files are findings, others end the check. */
-static int found(struct check *c, int rc, const struct err *why, const char *part, struct err *e)
+int verify_found(struct verify_check *c, int rc, const struct err *why, const char *part,
+                 struct err *e)
 {
     if (rc == ERR_DATA || rc == ERR_CONFIG || rc == ERR_NOINPUT)
-        say(c, DIFFERS, "%s: %s", part, why->msg);
+        verify_say(c, DIFFERS, "%s: %s", part, why->msg);
     else
         FAIL(e, rc, "%s", why->msg);
     return 0;
 }
 
-static bool at_hand(const struct check *c, const char *name, char path[1200])
+bool verify_at_hand(const struct verify_check *c, const char *name, char path[1200])
 {
     snprintf(path, 1200, "%s/%s", c->o->dir, name);
     return access(path, F_OK) == 0;
@@ -81,7 +69,7 @@ done:
 
 /* ---- the manifest of a bundle ---------------------------------------------------------------- */
 
-static int check_file(struct check *c, const json_t *row, int *bad, struct err *e)
+static int check_file(struct verify_check *c, const json_t *row, int *bad, struct err *e)
 {
     char path[1200], hex[65];
     const char *name = NULL, *hash = NULL;
@@ -92,29 +80,30 @@ static int check_file(struct check *c, const json_t *row, int *bad, struct err *
     TRY(jdoc_int(row, "bytes", 0, INT64_MAX, &bytes, e));
     if (strstr(name, "..") || name[0] == '/')
         FAIL(e, ERR_DATA, "the name '%.80s' leads out of the folder", name);
-    if (!at_hand(c, name, path)) {
-        say(c, DIFFERS, "%s: missing; the manifest lists it", name);
+    if (!verify_at_hand(c, name, path)) {
+        verify_say(c, DIFFERS, "%s: missing; the manifest lists it", name);
         (*bad)++;
         return 0;
     }
     TRY(hash_of(path, hex, &n, e));
     if (strcmp(hex, hash) != 0) {
-        say(c, DIFFERS, "%s: %zu bytes of sha256 %s; the manifest has %lld bytes of %.64s", name, n,
-            hex, (long long)bytes, hash);
+        verify_say(c, DIFFERS, "%s: %zu bytes of sha256 %s; the manifest has %lld bytes of %.64s",
+                   name, n, hex, (long long)bytes, hash);
         (*bad)++;
     }
     return 0;
 }
 
-static int check_manifest(struct check *c, struct err *e)
+static int check_manifest(struct verify_check *c, struct err *e)
 {
     char path[1200];
     struct str text = STR_INIT;
     json_t *doc = NULL, *files = NULL;
     struct err why = {.code = 0};
     int rc = 0, bad = 0;
-    if (!at_hand(c, "review/manifest.json", path)) {
-        say(c, OPEN, "hashes of the files: the folder has no review/manifest.json; a bundle has");
+    if (!verify_at_hand(c, "review/manifest.json", path)) {
+        verify_say(c, OPEN,
+                   "hashes of the files: the folder has no review/manifest.json; a bundle has");
         return 0;
     }
     rc = zio_read(path, (size_t)64 << 20, &text, &why);
@@ -125,160 +114,140 @@ static int check_manifest(struct check *c, struct err *e)
     for (size_t i = 0; !rc && i < json_array_size(files); i++)
         rc = check_file(c, json_array_get(files, i), &bad, &why);
     if (!rc && !json_equal(json_object_get(doc, "identity"), c->recorded.identity)) {
-        say(c, DIFFERS, "run.json: its identity is not the manifest's");
+        verify_say(c, DIFFERS, "run.json: its identity is not the manifest's");
         bad++;
     }
     if (!rc && !bad)
-        say(c, SAME, "hashes of the %zu files in the manifest", json_array_size(files));
+        verify_say(c, SAME, "hashes of the %zu files in the manifest", json_array_size(files));
     json_decref(doc);
     str_free(&text);
-    return rc ? found(c, rc, &why, "review/manifest.json", e) : 0;
+    return rc ? verify_found(c, rc, &why, "review/manifest.json", e) : 0;
 }
 
 /* ---- the trace ------------------------------------------------------------------------------- */
 
-static int check_trace(struct check *c, struct err *e)
+static int check_trace(struct verify_check *c, struct err *e)
 {
     struct err why = {.code = 0};
     int rc = trace_read(c->o->dir, &c->run, &why);
     if (!rc)
         rc = replay_open(c->o->dir, &c->lines, &why);
     if (rc)
-        return found(c, rc, &why, "records and trace", e);
+        return verify_found(c, rc, &why, "records and trace", e);
     c->has_run = true;
     if (c->lines.unfinished)
-        say(c, DIFFERS, "%s: %zu bytes of an unfinished case at the end", c->lines.path,
-            c->lines.unfinished);
-    say(c, SAME,
-        "checksums of the trace's lines: %zu cases, each question once, each a record of "
-        "records.jsonl",
-        c->lines.n);
+        verify_say(c, UNFINISHED, "%s: %zu bytes of a case that was being written at the end",
+                   c->lines.path, c->lines.unfinished);
+    verify_say(c, SAME,
+               "checksums of the trace's lines: %zu cases, each question once, each a record of "
+               "records.jsonl",
+               c->lines.n);
     return 0;
 }
 
-/* One call line: the prompt's hash and the seed are those of run.json. */
-static void check_call(struct check *c, const json_t *line, size_t number, int *bad)
+/* The settings of the run, with the prompts of a bundle. */
+static int prompts_setup(const struct verify_check *c, struct config *config, struct err *e)
+{
+    char path[1200], set[1300];
+    TRY(tool_config_init(config, e));
+    for (int i = 0; i < c->recorded.n_set; i++)
+        TRY(config_set(config, c->recorded.set[i], e));
+    if (review_file(c->o->dir, REVIEW_PROMPTS, path)) {
+        snprintf(set, sizeof set, "prompts_dir=%s", path);
+        TRY(config_set(config, set, e));
+    }
+    if (review_file(c->o->dir, REVIEW_SPECIALTIES, path)) {
+        snprintf(set, sizeof set, "specialties=%s", path);
+        TRY(config_set(config, set, e));
+    }
+    return config_check(config, e);
+}
+
+/* A number of a call's line against the one that the settings give; NaN = not known. */
+static void check_number(struct verify_check *c, const json_t *line, size_t number, const char *key,
+                         double want, int *bad)
+{
+    const json_t *v = json_object_get(line, key);
+    const double is = json_number_value(v);
+    if (!json_is_number(v) || isnan(want) || (is >= want && is <= want) || (*bad)++ >= VERIFY_SHOWN)
+        return;
+    verify_say(c, DIFFERS, "trace, line %zu: %s %.9g, the settings of run.json give %.9g", number,
+               key, is, want);
+}
+
+static const struct strategy_role *find_role(const struct strategy *s, const char *name)
+{
+    for (const struct strategy_role *r = s ? s->role : NULL; r && r->name; r++)
+        if (!strcmp(r->name, name))
+            return r;
+    return NULL;
+}
+
+/* One call line: the prompt's hash, seed and temperature are those of run.json. of: NULL = the
+ * settings are not known to this program. */
+static void check_call(struct verify_check *c, const struct agent_options *of,
+                       const struct strategy *s, const json_t *line, size_t number, int *bad)
 {
     const json_t *prompts = json_object_get(c->recorded.identity, "prompts");
     const json_t *config = json_object_get(c->recorded.identity, "config");
     size_t n = 0;
     const char *name = replay_text(line, "prompt", &n),
-               *hash = replay_text(line, "prompt_hash", &n);
+               *hash = replay_text(line, "prompt_hash", &n), *role = replay_text(line, "role", &n);
     const char *want = json_string_value(json_object_get(prompts, name));
     const json_t *seed = json_object_get(line, "seed"), *own = json_object_get(config, "seed");
     if (*hash && (!want || strcmp(want, hash) != 0) && (*bad)++ < VERIFY_SHOWN)
-        say(c, DIFFERS, "trace, line %zu: prompt %.60s has hash %.40s, run.json says %.40s", number,
-            name, hash, want ? want : "nothing");
+        verify_say(c, DIFFERS, "trace, line %zu: prompt %.60s has hash %.40s, run.json says %.40s",
+                   number, name, hash, want ? want : "nothing");
     if (json_is_integer(seed) && json_is_integer(own) && !json_equal(seed, own) &&
         (*bad)++ < VERIFY_SHOWN)
-        say(c, DIFFERS, "trace, line %zu: seed %lld, run.json says %lld", number,
-            (long long)json_integer_value(seed), (long long)json_integer_value(own));
+        verify_say(c, DIFFERS, "trace, line %zu: seed %lld, run.json says %lld", number,
+                   (long long)json_integer_value(seed), (long long)json_integer_value(own));
+    const struct strategy_role *r = find_role(s, role);
+    if (of && s && !r && (*bad)++ < VERIFY_SHOWN)
+        verify_say(c, DIFFERS, "trace, line %zu: role %.40s, strategy %s of run.json has none such",
+                   number, role, s->name);
+    if (!of || !r)
+        return;
+    check_number(c, line, number, "temperature", (double)(float)strategy_temperature(of, r), bad);
+    check_number(c, line, number, "top_p", (double)(float)of->top_p, bad);
+    if (!*recorded_text(&c->recorded, "match_tokens") && !(r->needs & LLM_CAN_SCORE))
+        check_number(c, line, number, "max_tokens", strategy_tokens(of, r), bad);
 }
 
-static int check_calls(struct check *c, struct err *e)
+static int check_calls(struct verify_check *c, struct err *e)
 {
     size_t number = 0, calls = 0;
-    int bad = 0;
+    int bad = 0, rc = 0;
+    struct config config = {.n = 0};
+    const struct strategy *s = NULL;
+    const struct agent_options *of = NULL;
+    struct err why = {.code = 0};
+    if (!c->recorded.imported && prompts_setup(c, &config, &why) == 0) {
+        of = config_of(&config, &agent_option_set);
+        if (strategy_find(of->strategy, &s, &why) < 0)
+            s = NULL; /* check_prompts names it */
+    }
     for (size_t i = 0; i < c->lines.n; i++) {
         const char *line;
         size_t n;
         for (size_t at = c->lines.c[i].first;
              replay_line(&c->lines, &c->lines.c[i], &at, &line, &n);) {
             json_t *doc = NULL;
-            TRY(replay_parse(line, n, &doc, e));
+            TRY_DONE(replay_parse(line, n, &doc, e));
             number++;
             if (json_object_get(doc, "call")) {
                 calls++;
-                check_call(c, doc, number, &bad);
+                check_call(c, of, s, doc, number, &bad);
             }
             json_decref(doc);
         }
     }
     if (bad > VERIFY_SHOWN)
-        say(c, DIFFERS, "trace: %d more such lines", bad - VERIFY_SHOWN);
+        verify_say(c, DIFFERS, "trace: %d more such lines", bad - VERIFY_SHOWN);
     if (!bad)
-        say(c, SAME, "prompt hashes and seed of %zu calls", calls);
-    return 0;
-}
-
-/* ---- figures --------------------------------------------------------------------------------- */
-
-/* Line and byte of the first difference of two texts. */
-static void first_difference(const struct str *a, const struct str *b, size_t *line, size_t *at)
-{
-    *line = 1;
-    for (*at = 0; *at < a->len && *at < b->len && a->s[*at] == b->s[*at]; (*at)++)
-        *line += a->s[*at] == '\n';
-}
-
-static int check_table(struct check *c, struct err *e)
-{
-    char path[1200];
-    struct str want = STR_INIT, have = STR_INIT;
-    size_t line = 0, at = 0;
-    int rc;
-    if (!at_hand(c, "results.csv", path)) {
-        say(c, OPEN, "results.csv: the folder has none");
-        return 0;
-    }
-    TRY_DONE(zio_read(path, VERIFY_BYTES, &have, e));
-    TRY_DONE(report_csv(&c->run, &want, e));
-    TRY_DONE(str_ok(&want, "results.csv", e));
-    first_difference(&want, &have, &line, &at);
-    if (at < want.len || at < have.len)
-        say(c, DIFFERS,
-            "results.csv:%zu: byte %zu is not what the trace gives; mas export --csv "
-            "writes it",
-            line, at);
-    else
-        say(c, SAME, "results.csv");
+        verify_say(c, SAME, "prompt hashes, seed and temperatures of %zu calls", calls);
 done:
-    str_free(&want);
-    str_free(&have);
-    return rc;
-}
-
-/* The figures of run.json and of summary.json against those of the trace. */
-static int check_figures(struct check *c, struct err *e)
-{
-    char path[1200];
-    struct stats_summary s = {.answered = 0};
-    struct str text = STR_INIT, file = STR_INIT;
-    json_t *now = NULL, *summary = NULL;
-    const json_t *was = json_object_get(c->recorded.doc, "figures");
-    struct err why = {.code = 0};
-    int rc;
-    TRY_DONE(stats_summarize(&c->run, c->run.price_kwh, &s, e));
-    report_figures(&s, &text);
-    TRY_DONE(str_ok(&text, "figures", e));
-    TRY_DONE(jdoc_load(text.s, text.len, &now, e));
-    if (!json_is_object(was) || json_object_get(was, "stopped"))
-        say(c, OPEN, "figures of run.json: the run was not finished when they were written");
-    else if (json_equal(json_object_get(was, "accuracy"), json_object_get(now, "accuracy")))
-        say(c, SAME, "figures of run.json: %zu of %zu right", s.accuracy.k, s.accuracy.n);
-    else
-        say(c, DIFFERS, "run.json: its accuracy is not the trace's, %zu of %zu", s.accuracy.k,
-            s.accuracy.n);
-    if (!at_hand(c, "summary.json", path))
-        goto done;
-    rc = zio_read(path, VERIFY_BYTES, &file, &why);
-    if (!rc)
-        rc = jdoc_deep(file.s, file.len, 32, &summary, &why);
-    if (rc) {
-        rc = found(c, rc, &why, "summary.json", e);
-        goto done;
-    }
-    if (json_equal(json_object_get(summary, "accuracy"), json_object_get(now, "accuracy")))
-        say(c, SAME, "accuracy of summary.json");
-    else
-        say(c, DIFFERS, "summary.json: its accuracy is not the trace's, %zu of %zu", s.accuracy.k,
-            s.accuracy.n);
-done:
-    json_decref(now);
-    json_decref(summary);
-    stats_free(&s);
-    str_free(&text);
-    str_free(&file);
+    config_free(&config);
     return rc;
 }
 
@@ -290,24 +259,7 @@ static void no_reply(struct llm_call *call, void *user)
     (void)user;
 }
 
-static int prompts_setup(const struct check *c, struct config *config, struct err *e)
-{
-    char path[1200], set[1300];
-    TRY(tool_config_init(config, e));
-    for (int i = 0; i < c->recorded.n_set; i++)
-        TRY(config_set(config, c->recorded.set[i], e));
-    if (at_hand(c, "review/prompts", path)) {
-        snprintf(set, sizeof set, "prompts_dir=%s", path);
-        TRY(config_set(config, set, e));
-    }
-    if (at_hand(c, "review/specialties.yaml", path)) {
-        snprintf(set, sizeof set, "specialties=%s", path);
-        TRY(config_set(config, set, e));
-    }
-    return config_check(config, e);
-}
-
-static void compare_prompts(struct check *c, const json_t *now, const char *from)
+static void compare_prompts(struct verify_check *c, const json_t *now, const char *from)
 {
     const json_t *was = json_object_get(c->recorded.identity, "prompts");
     const char *key;
@@ -320,15 +272,15 @@ static void compare_prompts(struct check *c, const json_t *now, const char *from
         if (is && want && !strcmp(is, want))
             continue;
         bad++;
-        say(c, DIFFERS, "prompt %.60s: its hash is %.40s, the run had %.40s (%s)", key,
-            is ? is : "none", want ? want : "none", from);
+        verify_say(c, DIFFERS, "prompt %.60s: its hash is %.40s, the run had %.40s (%s)", key,
+                   is ? is : "none", want ? want : "none", from);
     }
     if (!bad)
-        say(c, SAME, "%zu prompts and schemas (%s)", json_object_size(was), from);
+        verify_say(c, SAME, "%zu prompts and schemas (%s)", json_object_size(was), from);
 }
 
 /* Opens the strategy on a model that is never asked, for the hashes of its prompts. */
-static int check_prompts(struct check *c, struct err *e)
+static int check_prompts(struct verify_check *c, struct err *e)
 {
     struct config config = {.n = 0};
     struct catalog catalog = {.n = 0};
@@ -337,7 +289,7 @@ static int check_prompts(struct check *c, struct err *e)
     struct str text = STR_INIT;
     json_t *now = NULL;
     char path[1200];
-    const char *from = at_hand(c, "review/prompts", path)            ? "review/prompts"
+    const char *from = review_file(c->o->dir, REVIEW_PROMPTS, path)  ? "review/prompts"
                        : *recorded_text(&c->recorded, "prompts_dir") ? "prompts_dir of the run"
                                                                      : "built in";
     struct err why = {.code = 0};
@@ -362,11 +314,12 @@ static int check_prompts(struct check *c, struct err *e)
     if (!rc) {
         const char *hash = recorded_text(&c->recorded, "specialties_sha256");
         compare_prompts(c, now, from);
-        say(c, strcmp(hash, catalog.hash) ? DIFFERS : SAME, "catalogue of specialties%s%s%s%s",
-            strcmp(hash, catalog.hash) ? ": sha256 " : "",
-            strcmp(hash, catalog.hash) ? catalog.hash : "",
-            strcmp(hash, catalog.hash) ? ", the run had " : "",
-            strcmp(hash, catalog.hash) ? hash : "");
+        verify_say(c, strcmp(hash, catalog.hash) ? DIFFERS : SAME,
+                   "catalogue of specialties%s%s%s%s",
+                   strcmp(hash, catalog.hash) ? ": sha256 " : "",
+                   strcmp(hash, catalog.hash) ? catalog.hash : "",
+                   strcmp(hash, catalog.hash) ? ", the run had " : "",
+                   strcmp(hash, catalog.hash) ? hash : "");
     }
     json_decref(now);
     str_free(&text);
@@ -374,13 +327,13 @@ static int check_prompts(struct check *c, struct err *e)
     llm_close(llm);
     catalog_free(&catalog);
     config_free(&config);
-    return rc ? found(c, rc, &why, "prompts", e) : 0;
+    return rc ? verify_found(c, rc, &why, "prompts", e) : 0;
 }
 
 /* ---- data and model -------------------------------------------------------------------------- */
 
 /* Names the first record of the file that is not the one of records.jsonl. */
-static void name_record(struct check *c, const char *path, const struct medqa *m)
+static void name_record(struct verify_check *c, const char *path, const struct medqa *m)
 {
     const struct records *rs = &c->run.records;
     for (size_t i = 0; i < m->n_records && i < rs->n; i++) {
@@ -388,20 +341,21 @@ static void name_record(struct check *c, const char *path, const struct medqa *m
         const char *id = r->kind == MEDQA_REJECTED ? "" : m->question[r->question].id;
         if (!strcmp(id, rs->r[i].id) && r->kind == rs->r[i].kind)
             continue;
-        say(c, DIFFERS, "%s:%lld: record %zu is %.20s, the run had %.20s", path, (long long)r->line,
-            i + 1, *id ? id : "rejected", *rs->r[i].id ? rs->r[i].id : "a rejected one");
+        verify_say(c, DIFFERS, "%s:%lld: record %zu is %.20s, the run had %.20s", path,
+                   (long long)r->line, i + 1, *id ? id : "rejected",
+                   *rs->r[i].id ? rs->r[i].id : "a rejected one");
         return;
     }
     if (m->n_records != rs->n)
-        say(c, DIFFERS, "%s: %zu records, the run had %zu", path, m->n_records, rs->n);
+        verify_say(c, DIFFERS, "%s: %zu records, the run had %zu", path, m->n_records, rs->n);
     else
-        say(c, DIFFERS, "%s: other bytes, but every question, option and key is the run's", path);
+        verify_say(c, DIFFERS, "%s: other bytes, but every question, option and key is the run's",
+                   path);
 }
 
-static int check_data(struct check *c, struct err *e)
+static int check_data(struct verify_check *c, struct err *e)
 {
-    static const char own[] = "review/questions.jsonl";
-    char packed[1200];
+    char packed[REVIEW_PATH];
     const json_t *of = json_object_get(c->recorded.about, "data");
     const char *path = json_is_string(of) ? json_string_value(of) : "";
     const char *want = recorded_text(&c->recorded, "data_sha256");
@@ -409,27 +363,28 @@ static int check_data(struct check *c, struct err *e)
     struct err why = {.code = 0};
     if (c->o->data)
         path = c->o->data;
-    else if (at_hand(c, own, packed))
+    else if (review_file(c->o->dir, REVIEW_QUESTIONS, packed))
         path = packed;
     else if (!*path || !strcmp(path, "-") || access(path, R_OK) != 0) {
-        say(c, OPEN, "data: the file '%.200s' is not at hand; give it with --data FILE", path);
+        verify_say(c, OPEN, "data: the file '%.200s' is not at hand; give it with --data FILE",
+                   path);
         return 0;
     }
     const json_t *form =
         json_object_get(json_object_get(c->recorded.about, "config"), "data_format");
     const int rc = medqa_read_as(path, json_string_value(form), &m, &why);
     if (rc)
-        return found(c, rc, &why, "data", e);
-    path = path == packed ? own : path;
+        return verify_found(c, rc, &why, "data", e);
+    path = path == packed ? "review/" REVIEW_QUESTIONS : path;
     const int varied = vary_recorded(c->o->dir, c->recorded.identity, &m, &why);
     if (varied) {
         medqa_free(&m);
-        return found(c, varied, &why, "variants of the data", e);
+        return verify_found(c, varied, &why, "variants of the data", e);
     }
     if (!strcmp(m.sha256, want)) {
-        say(c, SAME, "data: %s, sha256 %s", path, want);
+        verify_say(c, SAME, "data: %s, sha256 %s", path, want);
     } else {
-        say(c, DIFFERS, "data: %s has sha256 %s, the run had %s", path, m.sha256, want);
+        verify_say(c, DIFFERS, "data: %s has sha256 %s, the run had %s", path, m.sha256, want);
         if (c->has_run)
             name_record(c, path, &m);
     }
@@ -437,7 +392,7 @@ static int check_data(struct check *c, struct err *e)
     return 0;
 }
 
-static int check_model(struct check *c, struct err *e)
+static int check_model(struct verify_check *c, struct err *e)
 {
     const char *want = recorded_text(&c->recorded, "model_sha256");
     const char *name = c->o->model ? c->o->model : recorded_text(&c->recorded, "model");
@@ -445,24 +400,26 @@ static int check_model(struct check *c, struct err *e)
     struct err why = {.code = 0};
     char hex[65];
     if (!*want) {
-        say(c, OPEN, "model: the run recorded no hash: a server or another program computed it");
+        verify_say(c, OPEN,
+                   "model: the run recorded no hash: a server or another program computed it");
         return 0;
     }
     int rc = sources_gguf(name, &g, &why);
     if (rc == ERR_NOINPUT && !c->o->model) {
-        say(c, OPEN, "model: '%.200s' is not at hand; give the file with -m FILE; its sha256 is %s",
-            name, want);
+        verify_say(c, OPEN,
+                   "model: '%.200s' is not at hand; give the file with -m FILE; its sha256 is %s",
+                   name, want);
         return 0;
     }
     if (!rc)
         rc = source_sha256(g, NULL, NULL, hex, &why);
     gguf_close(g);
     if (rc)
-        return found(c, rc, &why, "model", e);
+        return verify_found(c, rc, &why, "model", e);
     if (strcmp(hex, want) != 0)
-        say(c, DIFFERS, "model: %.200s has sha256 %s, the run had %s", name, hex, want);
+        verify_say(c, DIFFERS, "model: %.200s has sha256 %s, the run had %s", name, hex, want);
     else
-        say(c, SAME, "model: %.200s, sha256 %s", name, want);
+        verify_say(c, SAME, "model: %.200s, sha256 %s", name, want);
     return 0;
 }
 
@@ -471,18 +428,17 @@ static int check_model(struct check *c, struct err *e)
 int verify_folder(const struct verify_options *o, struct verify *out, struct err *e)
 {
     struct verify v = {.text = STR_INIT};
-    struct check c = {.o = o, .v = &v};
+    struct verify_check c = {.o = o, .v = &v};
     int rc;
     TRY_DONE(recorded_open(o->dir, &c.recorded, e));
     TRY_DONE(check_manifest(&c, e));
     TRY_DONE(check_trace(&c, e));
     if (c.has_run) {
         TRY_DONE(check_calls(&c, e));
-        TRY_DONE(check_table(&c, e));
-        TRY_DONE(check_figures(&c, e));
+        TRY_DONE(verify_figures(&c, e));
     }
     if (c.recorded.imported)
-        say(&c, OPEN, "prompts: the answers were imported, so the run had none");
+        verify_say(&c, OPEN, "prompts: the answers were imported, so the run had none");
     else
         TRY_DONE(check_prompts(&c, e));
     TRY_DONE(check_data(&c, e));

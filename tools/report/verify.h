@@ -11,6 +11,7 @@ struct verify_options {
     const char *dir;
     const char *model; /* a file, or a name as for -m; NULL = the run's, where it is found */
     const char *data;  /* NULL = the bundle's, or the file that the run names */
+    const char *lead;  /* begins each finding; NULL = nothing */
 };
 
 struct verify {

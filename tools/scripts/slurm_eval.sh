@@ -86,11 +86,12 @@ index=$SLURM_ARRAY_TASK_ID
 job=${SLURM_ARRAY_JOB_ID}_$index # the number of the job alone would requeue all tasks of the array
 shard=$study/shard-$index-of-$tasks
 state=$study/slurm/state/task-$index
+start="$HOSTNAME $$ $(date +%s.%N)" # of this script
 idle=0 before=0
 
 # record STATE TEXT..: the state of this task for --status and for the next start
 record() {
-    note "$state" state "$1" text "${*:2}" job "$job" node "${SLURMD_NODENAME:-unknown}" before "$before" idle "$idle" \
+    note "$state" state "$1" text "${*:2}" job "$job" node "${SLURMD_NODENAME:-unknown}" start "$start" before "$before" idle "$idle" \
         restarts "${SLURM_RESTART_COUNT:-0}" at "$(date +%Y-%m-%dT%H:%M:%S%z)"
     printf '%s task %s on %s: %s %s\n' "$(date +%Y-%m-%dT%H:%M:%S%z)" "$job" "${SLURMD_NODENAME:-unknown}" "$1" "${*:2}"
 }
@@ -149,6 +150,13 @@ while :; do # wait ends early when a signal comes
 done
 now=$(finished "$shard")
 
+# A node that was cut off may go on while Slurm has started the task elsewhere. Both have the number of the same job: a
+# requeue from here would end the other one.
+if [ "$(noted "$state" start)" != "$start" ]; then
+    echo "task $job: another start of this task has followed ($(noted "$state" start)); this one does nothing more"
+    exit "$code"
+fi
+
 case $code in
 0) record finished && exit 0 ;;
 1) record finished 'with failed questions or rejected records' && exit 0 ;;
@@ -162,7 +170,7 @@ case $code in
 69) again "$code" 'no device' ;;
 73) again "$code" 'another process holds the shard' ;;
 74) again "$code" 'a file cannot be read or written' ;;
-1[3-9][0-9]) again "$code" "the program was killed by signal $((code - 128))" ;;
+129 | 1[3-9][0-9]) again "$code" "the program was killed by signal $((code - 128))" ;;
 *) record failed "exit $code" && exit "$code" ;;
 esac
 SCRIPT
@@ -521,7 +529,8 @@ refuse() {
         read -r state reason < <(timeout 60 squeue -h -r -j "$1" -o '%T %r' 2>/dev/null | sort -u | tail -n 1) || true
         [ "${state:-gone}" = PENDING ] || return 0
         if impossible "$reason"; then
-            if [ "$reason" = "$seen" ]; then # not only on the way
+            # not only on the way; a better name than PartitionConfig often follows
+            if [ "$reason" = "$seen" ] && { [ "$reason" != PartitionConfig ] || [ $try = 7 ]; }; then
                 scancel "$1"
                 die 78 "this request never starts: $reason; job $1 is cancelled. Ask for less, or for another partition"
             fi
