@@ -43,8 +43,8 @@ void report_plan(double discordant, struct str *out)
 void report_plan_json(double discordant, struct str *out)
 {
     const char *comma = "";
-    str_adds(out, "{\"plan\": \"exact McNemar test\"");
-    report_number(out, "discordant", discordant);
+    str_adds(out, "{\"discordant\": ");
+    str_add_number(out, discordant, 10);
     report_number(out, "level", REPORT_ALPHA);
     report_number(out, "power", REPORT_POWER);
     str_adds(out, ",\n\"needed\": [");
@@ -53,8 +53,9 @@ void report_plan_json(double discordant, struct str *out)
         const double n = stats_questions(discordant, d, REPORT_ALPHA, REPORT_POWER);
         if (!isfinite(n))
             continue;
-        str_addf(out, "%s\n {\"questions\": %zu", comma, (size_t)ceil(n));
-        report_number(out, "difference", d);
+        str_addf(out, "%s\n {\"difference\": ", comma);
+        str_add_number(out, d, 10);
+        report_number(out, "questions", ceil(n));
         report_number(out, "exact_power", plan_power(n, discordant, d));
         str_addc(out, '}');
         comma = ",";

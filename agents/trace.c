@@ -289,7 +289,8 @@ static int trace_load(struct trace *t, const struct trace_options *o, struct err
         TRY(folder_set_aside(&t->folder, &t->notes, e));
     if (folder_has(&t->folder, "run.json"))
         TRY(manifest_continue(&t->manifest, &t->folder, &t->notes, o, e));
-    else if (folder_has(&t->folder, "traces.jsonl") || folder_has(&t->folder, "traces.jsonl.gz"))
+    else if (folder_has(&t->folder, "traces.jsonl") || folder_has(&t->folder, "traces.jsonl.gz") ||
+             trace_parts_any(&t->folder))
         FAIL(e, ERR_CONFIG,
              "%s holds traces but no run.json; choose another --out, or start again by "
              "mas eval --force-new",

@@ -1,12 +1,13 @@
 #!/bin/bash
 # Several worker processes give the replies of one process, also when workers are killed again and again, when the run is stopped
-# by a signal, and when its parent is killed. The long run: N KILLS PAUSE (seconds between kills).
+# by a signal, and when its parent is killed. The long run: N KILLS PAUSE (seconds between kills) SETS (options of eval).
 # shellcheck source=tests/cli/head.bash
 . "$(dirname "$0")/head.bash"
 n=${N:-24} kills=${KILLS:-4} pause=${PAUSE:-0.7}
+sets=${SETS:--s cot --set role_tokens.cot=64 --set temperature=0.7}
 begin() { # takes the place of the shell
-    exec "$MAS" eval -c demo --data "$MAS_SOURCE/configs/demo/questions.jsonl" -n "$n" -s cot --set role_tokens.cot=64 \
-        --set temperature=0.7 --quiet "$@" </dev/null
+    # shellcheck disable=SC2086 # the options are words
+    exec "$MAS" eval -c demo --data "$MAS_SOURCE/configs/demo/questions.jsonl" -n "$n" $sets --quiet "$@" </dev/null
 }
 one() { (begin "$@"); }
 essence() {
@@ -15,7 +16,7 @@ essence() {
         -e 's/^\{("case": "[^"]*").*("state": "[^"]*").*("predicted": [^,]*).*/\1 \2 \3/p' | sort
 }
 same() {
-    [ "$(essence "$1" | wc -l)" = $((2 * n)) ] || fault "$2: $(essence "$1" | wc -l) lines, want $((2 * n))"
+    [ "$(essence "$1" | grep -c '"case"')" = "$n" ] || fault "$2: $(essence "$1" | grep -c '"case"') cases, want $n"
     [ "$(essence "$1")" = "$(essence whole)" ] || fault "$2: other replies than one process"
 }
 workers_of() { pgrep -P "$1" 2>/dev/null; }
@@ -43,8 +44,9 @@ same killed "$done_kills workers killed"
 [ "$done_kills" = 0 ] || grep -q 'ended by signal 9 with' killed.log || fault "deaths are not said: $(cat killed.log)"
 
 # ---- stopped by a signal to the whole group, then its parent is killed, then it goes on
-setsid bash -c 'echo $$ >group; exec "$@"' - "$MAS" eval -c demo --data "$MAS_SOURCE/configs/demo/questions.jsonl" -n "$n" -s cot \
-    --set role_tokens.cot=64 --set temperature=0.7 --quiet --out stopped --workers 2 --concurrency 2 >stopped.log 2>&1 </dev/null &
+# shellcheck disable=SC2086
+setsid bash -c 'echo $$ >group; exec "$@"' - "$MAS" eval -c demo --data "$MAS_SOURCE/configs/demo/questions.jsonl" -n "$n" $sets --quiet \
+    --out stopped --workers 2 --concurrency 2 >stopped.log 2>&1 </dev/null &
 pid=$!
 for _ in $(seq 100); do
     [ -s stopped/traces.jsonl ] && break
@@ -80,6 +82,7 @@ same stopped "stopped and continued"
 # ---- combinations without a sense, and errors of the workers
 expect 64 'does not go with --workers' one --out x --workers 2 --shard 1/2
 expect 64 'does not go with --workers' one --out x --workers 2 --curve x.svg
+echo "$n questions, $done_kills workers killed: equal"
 expect 64 'does not go with --workers' one --out x --workers 2 --match-tokens whole
 expect 64 'answers from a server' one --out x --workers 2 --set provider=ollama
 expect 66 'worker' one --out x --workers 2 -m missing.gguf

@@ -468,61 +468,72 @@ done:
     return rc;
 }
 
-static int evaluate(struct options *o, const struct config *base, struct err *e)
+struct task {              /* the questions of this process, and their origin */
+    struct medqa whole, m; /* whole: of which m is a shard; otherwise empty */
+    struct shard_work work;
+    struct str mark, subset, variants; /* as in strategy_env */
+    struct arena ids;
+    struct budget budget;
+    struct runfolder_asked asked;
+    const atomic_int *stop;
+};
+
+static int prepare(struct options *o, const struct config *base, struct task *k, struct err *e)
 {
-    struct clinic c = {.llm = NULL};
-    struct medqa whole = {.n = 0}, m = {.n = 0};
-    struct shard_work work = {.lease = NULL};
-    struct str mark = STR_INIT;
-    struct llm_gauge gauge;
-    struct watch watch = {.curve = {.llm = NULL}};
-    struct arena ids = {.limit = MEDQA_FILE};
-    struct str subset = STR_INIT, variants = STR_INIT;
-    struct budget budget = {.n = 0};
-    int rc;
-    TRY_DONE(viewfile_apart("--timeline", o->clinic.timeline, "--curve", o->curve, e));
-    const struct target curve = {"--curve", o->curve, VIEWFILE_PICTURE};
-    const char *const input[] = {o->data, o->ids, o->variants.file};
-    TRY_DONE(target_check(&curve, 1, input, 3, TARGET_NEVER, e));
-    TRY_DONE(clinic_timeline_apart(&o->clinic, o->fresh ? NULL : o->out, e));
-    TRY_DONE(medqa_read_as(o->data, o->own.data_format, &m, e));
-    TRY_DONE(choose(o, &m, &ids, &subset, e));
-    TRY_DONE(variants_take(&o->variants, &m, (size_t)o->n, &variants, e));
-    const atomic_int *stop = clinic_signals();
-    struct runfolder_asked a = count(o, &m);
+    TRY(medqa_read_as(o->data, o->own.data_format, &k->m, e));
+    TRY(choose(o, &k->m, &k->ids, &k->subset, e));
+    TRY(variants_take(&o->variants, &k->m, (size_t)o->n, &k->variants, e));
+    k->asked = count(o, &k->m);
     if (o->shard.shard.n) {
-        whole = m;
-        m = (struct medqa){.n = 0};
-        TRY_DONE(share(o, base, &whole, a.records, &subset, &variants, stop, &work, &m, &mark, e));
-        if (!m.n_records) /* more shards than records */
-            goto done;
-        a = runfolder_count(&m, 0);
+        k->whole = k->m;
+        k->m = (struct medqa){.n = 0};
+        TRY(share(o, base, &k->whole, k->asked.records, &k->subset, &k->variants, k->stop, &k->work,
+                  &k->m, &k->mark, e));
+        k->asked = runfolder_count(&k->m, 0);
     }
     if (o->match) {
-        TRY_DONE(budget_read(o->match, &budget, e));
-        TRY_DONE(budget_covers(&budget, m.question, a.questions, o->match, e));
+        TRY(budget_read(o->match, &k->budget, e));
+        TRY(budget_covers(&k->budget, k->m.question, k->asked.questions, o->match, e));
     }
-    say_records(&m, &a, o->data);
-    TRY_DONE(runfolder_doubts(&m, a.records, o->data, e));
-    if (o->workers) {
-        rc = by_workers(o, base, &m, &a, &subset, &variants, stop, e);
-        goto done;
-    }
+    say_records(&k->m, &k->asked, o->data);
+    return runfolder_doubts(&k->m, k->asked.records, o->data, e);
+}
+
+/* After the reports: the picture, if one is wanted. */
+static int finish_curve(const struct options *o, const struct watch *watch, const struct clinic *c,
+                        size_t n, int rc, struct err *e)
+{
+    struct err drawing = {.code = 0};
+    const int drawn = draw(o, &watch->curve, c, n, &drawing);
+    if (drawn < 0 && rc == 0)
+        return err_set(e, drawn, "%s", drawing.msg);
+    if (drawn < 0)
+        fprintf(stderr, "%s\n", drawing.msg);
+    return rc;
+}
+
+/* The run by this process. */
+static int compute(const struct options *o, struct task *k, struct err *e)
+{
+    struct clinic c = {.llm = NULL};
+    struct llm_gauge gauge;
+    struct watch watch = {.curve = {.llm = NULL}};
+    char noise[TOY_TEXT];
+    int rc;
     TRY_DONE(clinic_open(&o->clinic, true, o->shuffle, false, &c, e));
-    c.env.subset = subset.len ? subset.s : NULL;
-    c.env.shard = mark.len ? mark.s : NULL;
-    c.env.variants = variants.len ? variants.s : NULL;
+    c.env.subset = k->subset.len ? k->subset.s : NULL;
+    c.env.shard = k->mark.len ? k->mark.s : NULL;
+    c.env.variants = k->variants.len ? k->variants.s : NULL;
     if (o->match)
-        TRY_DONE(strategy_match(&c.env, &budget, e));
+        TRY_DONE(strategy_match(&c.env, &k->budget, e));
     if (o->curve && !llm_gauge(c.llm, &gauge))
         TRY_DONE(err_set(e, ERR_USAGE, "--curve: provider %s measures nothing to draw",
                          llm_info(c.llm)->provider));
     if (o->curve)
         curve_open(&watch.curve, c.llm);
-    char noise[TOY_TEXT];
-    if (toy_says_all(llm_info(c.llm)->name, m.question, a.questions, noise))
+    if (toy_says_all(llm_info(c.llm)->name, k->m.question, k->asked.questions, noise))
         fprintf(stderr, "noise: %s\n", noise);
-    rc = ask(o, &c, &m, &work, &a, &watch, stop, e);
+    rc = ask(o, &c, &k->m, &k->work, &k->asked, &watch, k->stop, e);
     if (watch.began)
         rc = clinic_ran(&o->clinic, &c, rc, e);
     bool ended = rc == 0 || rc == ERR_ITEMS; /* the summary is there */
@@ -530,25 +541,41 @@ static int evaluate(struct options *o, const struct config *base, struct err *e)
         printf("\n");
         sheet_noise(stdout, clinic_width(stdout), noise);
     }
-    if (o->curve && ended) {
-        struct err drawing = {.code = 0};
-        int drawn = draw(o, &watch.curve, &c, a.questions, &drawing);
-        if (drawn < 0 && rc == 0)
-            rc = err_set(e, drawn, "%s", drawing.msg);
-        else if (drawn < 0)
-            fprintf(stderr, "%s\n", drawing.msg);
-    }
+    if (o->curve && ended)
+        rc = finish_curve(o, &watch, &c, k->asked.questions, rc, e);
 done:
     curve_free(&watch.curve);
     clinic_close(&c);
-    shard_work_close(&work);
-    medqa_free(&m);
-    medqa_free(&whole);
-    str_free(&mark);
-    arena_free(&ids);
-    budget_free(&budget);
-    str_free(&subset);
-    str_free(&variants);
+    return rc;
+}
+
+static int evaluate(struct options *o, const struct config *base, struct err *e)
+{
+    struct task k = {.mark = STR_INIT,
+                     .subset = STR_INIT,
+                     .variants = STR_INIT,
+                     .ids = {.limit = MEDQA_FILE},
+                     .stop = clinic_signals()};
+    int rc;
+    TRY_DONE(viewfile_apart("--timeline", o->clinic.timeline, "--curve", o->curve, e));
+    const struct target curve = {"--curve", o->curve, VIEWFILE_PICTURE};
+    const char *const input[] = {o->data, o->ids, o->variants.file};
+    TRY_DONE(target_check(&curve, 1, input, 3, TARGET_NEVER, e));
+    TRY_DONE(clinic_timeline_apart(&o->clinic, o->fresh ? NULL : o->out, e));
+    TRY_DONE(prepare(o, base, &k, e));
+    if (o->shard.shard.n && !k.m.n_records) /* more shards than records */
+        goto done;
+    rc = o->workers ? by_workers(o, base, &k.m, &k.asked, &k.subset, &k.variants, k.stop, e)
+                    : compute(o, &k, e);
+done:
+    shard_work_close(&k.work);
+    medqa_free(&k.m);
+    medqa_free(&k.whole);
+    str_free(&k.mark);
+    str_free(&k.subset);
+    str_free(&k.variants);
+    arena_free(&k.ids);
+    budget_free(&k.budget);
     variants_free(&o->variants);
     return rc;
 }

@@ -1,5 +1,5 @@
 /* eval_workers: an evaluation by several processes on this host (agents/workers.h). Each has its
- * own share of the processor's cores and its own engine; the file of weights is mapped once. */
+ * own share of the processor's cores and its own engine with its own copy of the weights. */
 #ifndef MAS_EVAL_WORKERS_H
 #define MAS_EVAL_WORKERS_H
 
