@@ -17,8 +17,8 @@ struct collect_notes {
 int collect_run(const char *dir, const char *data, struct bundle *out, struct collect_notes *notes,
                 struct err *e);
 
-/* The same of an experiment: every run that has begun. data as above. ERR_CONFIG when a cell's folder
- * holds another run (gridcell.h). */
+/* The same of an experiment: every run that has begun. data as above. ERR_CONFIG when a cell's
+ * folder holds another run (gridcell.h). */
 int collect_experiment(const char *dir, const char *data, struct bundle *out,
                        struct collect_notes *notes, struct err *e);
 
