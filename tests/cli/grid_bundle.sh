@@ -69,6 +69,10 @@ expect 65 "DIFFERS: $two: " "$MAS" verify edit
 rm -rf edit && cp -r else/g edit && rm "edit/$two/review/config.json"
 expect 65 "$two/review/config.json: missing" "$MAS" verify edit
 
+# ---- a factor of the engine opens one model several times ----
+sed 's/threads: \[1\]/threads: [1, 2]/; s/strategy: .*/strategy: [direct]/; s/seeds: .*/seeds: [1]/' grid.yaml >threads.yaml
+expect 0 "2 cells, 1 questions each, 1 model, opened with 2 settings; results in t" "$MAS" eval -c threads.yaml --data q.jsonl --n 1 --out t
+
 # ---- killed ----
 "$MAS" eval -c grid.yaml --data q.jsonl --n 150 --concurrency 1 --out k --quiet </dev/null >log 2>&1 &
 pid=$!

@@ -130,6 +130,12 @@ expect 64 "mine.jsonl is read by this command" "$MAS" report mine --data mine.js
 expect 0 "" "$MAS" report mine -o forced --force
 expect 64 "notes.md exists and is no picture of mas" "$MAS" eval -c demo --data mine.jsonl --n 3 -s direct --quiet --out other --curve notes.md
 expect 64 "mine.jsonl is read by this command" "$MAS" eval -c demo --data mine.jsonl --n 3 -s direct --quiet --out other --curve mine.jsonl
+cp "$MAS_SOURCE/configs/demo/toy_mini.gguf" toy.gguf
+for out in mine.jsonl toy.gguf; do
+    expect 64 "$out is read by this command" "$MAS" perplexity -m toy.gguf --quiet --ctx 8 -f mine.jsonl --logits-out $out
+done
+expect 64 "toy.gguf is read by this command" "$MAS" fit -m toy.gguf --gpu rtx4090 --simulate toy.gguf
+cmp toy.gguf "$MAS_SOURCE/configs/demo/toy_mini.gguf" || fault "a model was lost"
 cmp mine.jsonl "$data" && [ "$(cat notes.md)" = '# notes' ] || fault "a file was lost"
 
 # ---- interrupted: what was there stays, nothing is added

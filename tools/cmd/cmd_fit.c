@@ -12,6 +12,7 @@
 #include "fit_plan.h"
 #include "fit_simulate.h"
 #include "sources.h"
+#include "target.h"
 
 /* DRAFT_WARM: tokens until the engine knows the draft's acceptance rate. DRAFT_TOKENS: measured and
  * drawn after them. */
@@ -127,6 +128,9 @@ static int read_model(struct fit *f, struct err *e)
         FAIL(e, ERR_USAGE, "--type with -m: the file has its formats; give --type with --shape");
     if (f->model)
         TRY(sources_model(f->model, &f->path, e));
+    const struct target picture = {"--simulate", f->simulate, VIEWFILE_PICTURE};
+    const char *const input[] = {f->model ? f->path.s : NULL};
+    TRY(target_check(&picture, 1, input, 1, TARGET_FORCED, e));
     if (f->model)
         return sketch_file(f->path.s, &f->of, e);
     if (!shape_find(f->shape, &shape))

@@ -18,6 +18,7 @@
 #include "cmd.h"
 #include "mem.h"
 #include "outfile.h"
+#include "target.h"
 #include "tokenizer.h"
 
 struct perplexity {
@@ -181,6 +182,9 @@ static int perplexity(struct perplexity *p, struct err *e)
     struct str text = STR_INIT;
     struct token_list tok = {0};
     struct engine *en = NULL;
+    const char *const input[] = {p->file, p->ce.opt.model};
+    const struct target logits = {"--logits-out", p->logits_path, VIEWFILE_PICTURE};
+    TRY_DONE(target_check(&logits, 1, input, 2, TARGET_FORCED, e)); /* of any kind */
     TRY_DONE(cli_bytes_text(p->prompt, p->file, &text, e));
     if (p->file && text.len && text.s[text.len - 1] == '\n')
         text.len--; /* as llama-perplexity reads a file */
