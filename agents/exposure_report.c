@@ -140,8 +140,10 @@ void exposure_lines(const struct exposure_item *item, size_t n, const char *set,
             str_adds(out, ", \"other_words\": ");
             str_add_json(out, it->words, strlen(it->words));
         }
-        for (int k = 0; k < it->n_orders; k++)
-            str_addf(out, "%s%.10g", k ? ", " : ", \"order_lp\": [", it->order_lp[k]);
+        for (int k = 0; k < it->n_orders; k++) {
+            str_adds(out, k ? ", " : ", \"order_lp\": [");
+            str_add_number(out, it->order_lp[k], 10);
+        }
         if (it->n_orders)
             str_addf(out, "], \"first\": %s", it->first ? "true" : "false");
         if (it->why[0]) {

@@ -102,7 +102,9 @@ static void gridcell_factor(const struct gridcell *g, const struct gridfile *f,
 {
     for (size_t i = 0; i < f->n_key && !out->len; i++) {
         const json_t *v = json_object_get(g->values, f->key[i]);
-        char *text = v && !json_is_string(v) ? json_dumps(v, JSON_ENCODE_ANY) : NULL;
+        char *text = v && !json_is_string(v)
+                         ? json_dumps(v, JSON_ENCODE_ANY | JSON_REAL_PRECISION(15))
+                         : NULL;
         const char *is = json_is_string(v) ? json_string_value(v) : text;
         double x, y;
         const bool same = !is || !c->value[i] || !strcmp(is, c->value[i]) ||

@@ -306,19 +306,24 @@ static void import_write_lp(const struct import_answer *a, int n, struct str *ou
     str_addc(out, ']');
 }
 
+static void import_write_list(struct str *out, const char *key, const double *v, int n)
+{
+    str_addf(out, ", \"%s\": [", key);
+    for (int i = 0; i < n; i++) {
+        str_adds(out, i ? ", " : "");
+        str_add_number(out, v[i], 17);
+    }
+    str_addc(out, ']');
+}
+
 /* Probabilities that the file gives, and log-probabilities beside them. */
 static void import_write_p(const struct import_answer *a, int n, struct str *out)
 {
     str_adds(out, ", \"p\": ");
-    if (a->predicted < 0)
-        str_adds(out, "null");
-    else
-        str_addf(out, "%.17g", a->p[a->predicted]);
-    for (int i = 0; i < n; i++)
-        str_addf(out, i ? ", %.17g" : ", \"p_option\": [%.17g", a->p[i]);
-    for (int i = 0; i < n && a->has_lp; i++)
-        str_addf(out, i ? ", %.17g" : "], \"option_lp\": [%.17g", a->lp[i]);
-    str_addc(out, ']');
+    str_add_number(out, a->predicted < 0 ? (double)NAN : a->p[a->predicted], 17);
+    import_write_list(out, "p_option", a->p, n);
+    if (a->has_lp)
+        import_write_list(out, "option_lp", a->lp, n);
 }
 
 static void import_case(const struct medqa_question *q, const struct import_answer *a,

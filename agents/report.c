@@ -687,7 +687,7 @@ static void report_csv_row(const struct trace_run *run, size_t at, const struct 
         str_addf(out, "%.6g", r->joules / (double)result_computed(r));
     if (form->think)
         str_addc(out, ',');
-    if (form->think && own)
+    if (form->think && own && !r->imported)
         str_addf(out, "%lld", (long long)r->think_tokens);
     for (int i = 0; i < form->n_lp; i++) {
         str_addc(out, ',');

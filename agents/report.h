@@ -27,7 +27,7 @@ void report_paired(const struct report_run *first, const struct report_run *othe
 /* The size of a study of two runs, before it is made. discordant: share of the questions that one
  * run alone will have right, in (0, 1]. */
 void report_plan(double discordant, struct str *out);
-/* The same as one JSON object: "discordant", "level", "power"; "needed", one row a difference; and
+/* The same as one JSON object: "plan", "discordant", "level", "power"; "needed", one row a difference; and
  * "found", one row a number of questions. Shares, not percentages. */
 void report_plan_json(double discordant, struct str *out);
 /* The runs together; run: (c->n_run). Three parts, each where there is something to show:

@@ -43,14 +43,19 @@ void report_plan(double discordant, struct str *out)
 void report_plan_json(double discordant, struct str *out)
 {
     const char *comma = "";
-    str_addf(out, "{\"discordant\": %.10g, \"level\": %g, \"power\": %g,\n\"needed\": [",
-             discordant, REPORT_ALPHA, REPORT_POWER);
+    str_adds(out, "{\"discordant\": ");
+    str_add_number(out, discordant, 10);
+    report_number(out, "level", REPORT_ALPHA);
+    report_number(out, "power", REPORT_POWER);
+    str_adds(out, ",\n\"needed\": [");
     for (int i = 0; i < PLAN_POINTS; i++) {
         const double d = plan_points[i] / 100;
         const double n = stats_questions(discordant, d, REPORT_ALPHA, REPORT_POWER);
         if (!isfinite(n))
             continue;
-        str_addf(out, "%s\n {\"difference\": %.10g, \"questions\": %.0f", comma, d, ceil(n));
+        str_addf(out, "%s\n {\"difference\": ", comma);
+        str_add_number(out, d, 10);
+        report_number(out, "questions", ceil(n));
         report_number(out, "exact_power", plan_power(n, discordant, d));
         str_addc(out, '}');
         comma = ",";

@@ -60,6 +60,8 @@ sed -n '2,9p' direct/results.csv | cut -d, -f1 | sed 's/$/,A/' >>p.csv
 "$MAS" import p.csv --data "$data" --out theirs >log 2>&1
 [ $? -le 1 ] || fault "import: $(cat log)"
 expect 0 "2 runs" "$MAS" report direct theirs -o theirs.html
+expect 0 "the same questions: 200 in all, 30 of every run" "$MAS" report direct theirs -o theirs.html
+grep -q 'partial run reaches up to' theirs.html || fault "the picture hides the interval of a partial run"
 python3 "$here/report_check.py" theirs.html direct theirs || fault "figures of imported answers"
 grep -q '<span class="only">partial, 8 of' theirs.html || fault "the page hides that a run is partial"
 grep -q 'were not asked the same questions: 200 in all, 30 of them' theirs.html || fault "other questions, and no word"

@@ -127,6 +127,16 @@ echo "$(hostname) 99999999" >run/slurm/submitting/holder
 expect 0 'submitted: job 46' submit
 [ ! -e run/slurm/submitting ] || fault 'the lock of a submission stays'
 
+# a study that another submission made after this one had looked
+tool mkdir <<'TOOL'
+case "$*" in
+*/submitting) printf 'name mas-other\n' >"${1%/submitting}/study" ;;
+esac
+exec /bin/mkdir "$@"
+TOOL
+expect 73 'another submission has made this study meanwhile' "$script" --out race --mas bin/program --tasks 2 -- -c demo
+rm bin/mkdir
+
 # ---- a task
 task() { # runs the script of task 2
     SLURM_ARRAY_TASK_ID=2 SLURM_ARRAY_JOB_ID=46 SLURM_JOB_ID=46 SLURM_CPUS_PER_TASK=3 SLURMD_NODENAME=n1 bash run/slurm/task.sh
@@ -145,7 +155,7 @@ answer() { # CODE OF THE PROGRAM, EXIT CODE, STATE, QUEUED AGAIN: yes or no
 }
 echo 1 >"more" # each start finishes a question
 answer 0 0 finished no
-printf '%s\n' eval --quiet --threads=3 -c demo --data "$odd" --out "$dir/run" --shard 2/5 | cmp - arguments.txt ||
+printf '%s\n' eval --quiet --set threads=3 -c demo --data "$odd" --out "$dir/run" --shard 2/5 | cmp - arguments.txt ||
     fault "arguments: $(cat arguments.txt)"
 answer 1 0 finished no
 for code in 75 73 74 69 137 139; do answer $code $code requeued yes; done
@@ -213,6 +223,18 @@ expect 75 'task 5 did not finish: submitted' report
 expect 75 'failed merge: exit 75; unfinished tasks: 2 3 4 5' report
 echo 0 >code
 expect 0 'report in' report
+
+# a report that failed is submitted again, without tasks
+for i in 1 2 3 4 5; do note task-$i 'state finished'; done
+note report 'state failed' 'text merge: exit 74'
+rm -f queue sbatch.txt
+expect 0 'the report' submit
+grep -q 'slurm/report.sh$' sbatch.txt || fault "no report: $(cat sbatch.txt)"
+! grep -q 'slurm/task.sh$\|--dependency' sbatch.txt || fault "more than the report: $(cat sbatch.txt)"
+note report 'state finished'
+rm sbatch.txt
+expect 0 'nothing to submit: all 5 tasks are finished' submit
+[ ! -f sbatch.txt ] || fault "jobs of a finished study: $(cat sbatch.txt)"
 
 # ---- --status
 for i in 1 2 3 4 5; do note task-$i 'state finished' 'text ' 'restarts 2'; done

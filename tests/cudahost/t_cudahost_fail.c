@@ -16,6 +16,7 @@ static long swallowed;
 static struct engine_options small(void)
 {
     struct engine_options o = serve_options();
+    o.model = TEST_GOLDEN "/logits_llama_bias.gguf"; /* the same calls, and smaller matrices */
     o.backend = "cudahost";
     o.n_seq = 2;
     o.n_ctx = 64;

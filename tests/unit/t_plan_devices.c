@@ -156,6 +156,10 @@ static void micro_batches_keep_all_devices_busy(void **state)
     near("four in four", pipe_step(&p, 64), 4 * 8e-3);
     p.m.steps_overlap = false; /* the pipeline fills and drains in every step */
     near("four in four, drained", pipe_step(&p, 64), (4 + 4 - 1) * 8e-3);
+    p.part[p.m.n_part - 1].bytes = 2000000000; /* the output: once for all of them, 2 ms */
+    near("with an output", pipe_step(&p, 64), (4 + 4 - 1) * 8e-3 + 2e-3);
+    p.m.steps_overlap = true; /* once for each, on the last device */
+    near("overlapping, with an output", pipe_step(&p, 64), 4 * (8e-3 + 2e-3));
 }
 
 /* The arithmetic of a batch is divided among micro-batches; the reading of weights is not. */

@@ -2,6 +2,7 @@
  * tests/cli/report.sh and verify.sh test the commands. */
 #include "bundle.h"
 #include "html.h"
+#include "outfile.h"
 #include "test.h"
 #include "zio.h"
 
@@ -139,20 +140,52 @@ static void names_stay_in_the_folder(void **state)
                                       "a/.x", "a b",    "",   "a\nb", "\xc3\xa4"};
     struct err e;
     struct bundle b = {.top = "try", .n = 0};
-    char longest[200];
+    char longest[BUNDLE_NAME + 8];
     (void)state;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct str s = STR_INIT;
         fails(bundle_add(&b, bad[i], &s, &e), ERR_DATA, "cannot pack");
     }
     memset(longest, 'x', sizeof longest);
+    longest[130] = '/'; /* a header divides the name here */
     longest[BUNDLE_NAME - 3] = 0;
     struct str s = STR_INIT;
-    fails(bundle_add(&b, longest, &s, &e), ERR_DATA, "at most 96 bytes");
+    fails(bundle_add(&b, longest, &s, &e), ERR_DATA, "at most 220 bytes");
     longest[BUNDLE_NAME - 4] = 0;
     ok(bundle_add(&b, longest, &s, &e));
     fails(bundle_add(&b, longest, &s, &e), ERR_DATA, "twice");
     bundle_free(&b);
+    longest[130] = 'x'; /* no part of 99 bytes at the end */
+    fails(bundle_add(&b, longest, &s, &e), ERR_DATA, "cannot pack");
+    bundle_free(&b);
+}
+
+/* The names of cells, and names that need both fields of a header. */
+static void long_names_come_back(void **state)
+{
+    static const char *const names[] = {
+        "run.json", "direct,temperature=0.7,top_p=1e-05+2,seed=7/review/prompts/x/y.json",
+        "planner.specialties=0123456789012345678901234567890123456789012345678901234567890123456789"
+        "0123456789012345/review/prompts/panel/planner_full.json"};
+    struct err e;
+    struct bundle b = {.top = "try", .n = 0};
+    struct str packed = STR_INIT;
+    char dir[256], path[300];
+    (void)state;
+    for (size_t i = 0; i < 3; i++)
+        add(&b, names[i], names[i]);
+    ok(bundle_pack(&b, &packed, &e));
+    bundle_free(&b);
+    test_mkdir(dir);
+    snprintf(path, sizeof path, "%s/x.tar.gz", dir);
+    ok(outfile_save(path, packed.s, packed.len, &e));
+    ok(bundle_read(path, &b, &e));
+    assert_int_equal(b.n, 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_string_equal(bundle_find(&b, names[i])->data.s, names[i]);
+    bundle_free(&b);
+    str_free(&packed);
+    test_rmdir(dir);
 }
 
 int main(void)
@@ -161,6 +194,7 @@ int main(void)
         cmocka_unit_test(text_cannot_become_markup), cmocka_unit_test(base64_of_the_standard),
         cmocka_unit_test(hash_of_a_policy),          cmocka_unit_test(same_files_give_same_bytes),
         cmocka_unit_test(every_byte_counts),         cmocka_unit_test(names_stay_in_the_folder),
+        cmocka_unit_test(long_names_come_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -337,6 +337,10 @@ static void cards_have_their_own_memory_and_links(void **state)
     at(2.2);
     assert_float_equal(sim_busy(sim, 0, SIM_UP), 1, 1e-9);
     assert_float_equal(sim_busy(sim, 1, SIM_UP), 2, 1e-9);
+    /* inside the second card, 500 bytes/s for reading and writing */
+    ok(api->copy(second->dev, NULL, on_second.ptr, (char *)on_second.ptr + 500, 100, &e));
+    ok(api->sync(second->dev, NULL, &e));
+    at(2.2 + 0.1 + 0.4 + 0.1);
     fails(ops_open("sim", &(struct ops_options){.sim = sim, .device = 2}, &none, &e), ERR_NODEV,
           "no simulated GPU 2: there are 2");
 }

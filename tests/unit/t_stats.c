@@ -356,6 +356,10 @@ static void figures_of_imported_answers_are_not_zero_but_unknown(void **state)
     str_clear(&t);
     report_table(&s, "t", 80, &t);
     assert_non_null(strstr(t.s, "has a probability; 2 have none"));
+    str_clear(&t);
+    const struct report_form form = {.think = true}; /* beside a run that thinks */
+    ok(report_csv_rows(&m.run, &form, "", &t, &e));
+    assert_non_null(strstr(t.s, ",answered,,,,,,\r\n"));
     str_free(&t);
     stats_free(&s);
 }

@@ -14,11 +14,12 @@
 #include "output.h"
 #include "recorded.h"
 #include "report.h"
-#include "runlist.h"
 #include "review.h"
+#include "runlist.h"
 #include "runs_csv.h"
 #include "sha256.h"
 #include "sources.h"
+#include "study.h"
 #include "target.h"
 #include "tool_options.h"
 #include "trace.h"
@@ -91,7 +92,8 @@ static const struct argp_option rows[] = {
      "runs apart; needs no DIR",
      1},
     {"bundle", OPT_BUNDLE, "FILE.tar.gz", 0,
-     "one file for a reviewer: the run, its settings, prompts, schemas, questions and report, with "
+     "one file for a reviewer: the run, or the experiment with all its runs; settings, prompts, "
+     "schemas, questions and report, with "
      "the hash of each; the model's hash, not the model. mas verify checks it",
      1},
     {"force", OPT_FORCE, 0, 0, "replace files that this command did not write", 1},
@@ -223,13 +225,16 @@ static int write_bundle(const struct options *o, struct err *e)
     int rc;
     if (o->data)
         TRY_DONE(sources_data(o->data, &data, e));
-    TRY_DONE(collect_run(o->dir, o->data ? data.s : NULL, &b, &notes, e));
+    TRY_DONE((gridfile_is(o->dir) ? collect_experiment
+                                  : collect_run)(o->dir, o->data ? data.s : NULL, &b, &notes, e));
     TRY_DONE(bundle_pack(&b, &packed, e));
     TRY_DONE(sha256_hex(packed.s, packed.len, hash, e));
     TRY_DONE(output_file(o->bundle, &packed, e));
     if (!notes.has_data)
         fprintf(stderr, "the questions are not in the bundle: the file that the run names is not "
                         "here, or it has changed; give it with --data FILE\n");
+    if (!notes.has_page)
+        fprintf(stderr, "the report is not in the bundle: more than %d runs\n", STUDY_RUNS);
     if (notes.renewed)
         fprintf(stderr, "the run did not end: the figures in the bundle are computed anew from its "
                         "trace\n");
@@ -373,13 +378,28 @@ static int check_output(const char *path, const char *dir, struct err *e)
     return 0;
 }
 
+static int check_questions_of_grid(const struct target *t, size_t n, const char *dir, struct err *e)
+{
+    struct gridfile f = {.n = 0};
+    struct err unread;
+    if (gridfile_read(dir, &f, &unread) < 0)
+        return 0;
+    const char *const input[] = {
+        json_string_value(json_object_get(json_object_get(f.doc, "data"), "path"))};
+    const int rc = target_check(t, n, input, 1, TARGET_FORCED, e);
+    gridfile_free(&f);
+    return rc;
+}
+
 /* The file of questions that the run in dir names, and the one of an unpacked bundle. */
 static int check_questions(const struct options *o, const struct target *t, size_t n,
                            const char *dir, struct err *e)
 {
     struct recorded r = {.n_set = 0};
     struct err unread; /* a folder that cannot be read is named later */
-    char packed[1200];
+    char packed[REVIEW_PATH];
+    if (gridfile_is(dir))
+        return check_questions_of_grid(t, n, dir, e);
     if (recorded_open(dir, &r, &unread) < 0)
         return 0;
     const char *const input[] = {json_string_value(json_object_get(r.about, "data")), o->data,
@@ -433,7 +453,9 @@ static int export_grid(const struct options *o, struct err *e)
     if (o->n_against || o->wrong)
         FAIL(e, ERR_USAGE, "%s is an experiment; --%s needs one of its runs: mas export %s/CELL",
              o->dir, o->wrong ? "wrong" : "against", o->dir);
-    return grid_export(&g, e);
+    if (o->bundle)
+        TRY(write_bundle(o, e));
+    return o->bundle && !g.csv && !g.summary ? 0 : grid_export(&g, e);
 }
 
 /* The options of one run. */

@@ -125,6 +125,10 @@ static int report(struct options *o, struct err *e)
     TRY_DONE(study_open(o->run, o->n_run, o->data, o->own.price_kwh, &s, e));
     TRY_DONE(study_page(&s, &page, e));
     TRY_DONE(output_file(o->out, &page, e));
+    if (study_shared(&s) < s.n_question)
+        fprintf(stderr,
+                "the runs were not asked the same questions: %zu in all, %zu of every run\n",
+                s.n_question, study_shared(&s));
     if (strcmp(o->out, "-") != 0)
         fprintf(stderr, "%s: %zu runs, %zu questions, %.1f MB\n", o->out, s.n, s.n_question,
                 (double)page.len * 1e-6);

@@ -8,6 +8,7 @@
 #include "clinic.h"
 #include "cmd.h"
 #include "collect.h"
+#include "gridfile.h"
 #include "shard.h"
 #include "verify.h"
 
@@ -48,7 +49,7 @@ static int check(const struct options *o, const char *dir, struct err *e)
     const struct verify_options vo = {.dir = dir, .model = o->model, .data = o->data};
     struct verify v = {.text = STR_INIT};
     int rc;
-    TRY_DONE(verify_folder(&vo, &v, e));
+    TRY_DONE((gridfile_is(dir) ? verify_experiment : verify_folder)(&vo, &v, e));
     for (const char *s = v.text.s; *s;) {
         const size_t n = strcspn(s, "\n");
         clinic_clean(stdout, s, n);
@@ -93,7 +94,8 @@ static int verify(const struct options *o, struct err *e)
 {
     struct stat st;
     if (!o->path)
-        FAIL(e, ERR_USAGE, "no run; give its folder, or a bundle of mas export --bundle");
+        FAIL(e, ERR_USAGE,
+             "no run; give its folder, that of an experiment, or a bundle of mas export --bundle");
     TRY(shard_refuse_unmerged(o->path, e));
     if (stat(o->path, &st) == 0 && S_ISDIR(st.st_mode))
         return check(o, o->path, e);
@@ -106,7 +108,8 @@ static int run(int argc, char **argv)
         rows,
         parse,
         "PATH",
-        "Checks a run's folder, or a bundle of mas export --bundle. It covers checksums of every "
+        "Checks the folder of a run or of an experiment, or a bundle of mas export --bundle. It "
+        "covers checksums of every "
         "line, each question once, figures, and hashes of prompts, data and model. Exit status 65: "
         "some part differs; its place is named.",
         NULL,
@@ -120,7 +123,8 @@ static int run(int argc, char **argv)
     return verify(&o, &e) < 0 ? clinic_fail(&e) : 0;
 }
 
-const struct cmd cmd_verify = {"verify", "check a run's folder or a bundle against its hashes",
+const struct cmd cmd_verify = {"verify",
+                               "check a run, an experiment or a bundle against its hashes",
                                "mas verify runs/try\n"
                                "mas verify try.tar.gz -m model.gguf --data medqa.jsonl\n",
                                run};

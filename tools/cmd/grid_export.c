@@ -80,6 +80,20 @@ done:
     return rc;
 }
 
+/* Compares the cells with the one in that folder. */
+static int set_baseline(const struct grid_export *o, const struct gridfile *f, struct grid_table *t,
+                        struct err *e)
+{
+    char path[1100];
+    for (size_t i = 0; i < f->n - f->n_removed; i++) {
+        snprintf(path, sizeof path, "%.960s/%s", o->dir, f->cell[i].name);
+        if (runlist_same(path, o->baseline) || !strcmp(f->cell[i].name, o->baseline))
+            return grid_table_baseline(t, f->cell[i].name, e);
+    }
+    FAIL(e, ERR_USAGE, "--baseline %s: the experiment %s has no such cell; name one of its folders",
+         o->baseline, o->dir);
+}
+
 /* Names the folders that hold another run than their cell: their cells have no figures. */
 static int check_cells(const struct grid_export *o, const struct gridfile *f, struct err *e)
 {
@@ -99,20 +113,6 @@ static int check_cells(const struct grid_export *o, const struct gridfile *f, st
         FAIL(e, ERR_ITEMS, "%zu of %zu cells have no figures: their folders hold other runs",
              others, n);
     return 0;
-}
-
-/* Compares the cells with the one in that folder. */
-static int set_baseline(const struct grid_export *o, const struct gridfile *f, struct grid_table *t,
-                        struct err *e)
-{
-    char path[1100];
-    for (size_t i = 0; i < f->n - f->n_removed; i++) {
-        snprintf(path, sizeof path, "%.960s/%s", o->dir, f->cell[i].name);
-        if (runlist_same(path, o->baseline) || !strcmp(f->cell[i].name, o->baseline))
-            return grid_table_baseline(t, f->cell[i].name, e);
-    }
-    FAIL(e, ERR_USAGE, "--baseline %s: the experiment %s has no such cell; name one of its folders",
-         o->baseline, o->dir);
 }
 
 static int write_figures(const struct grid_export *o, const struct gridfile *f, struct err *e)

@@ -7,24 +7,43 @@
 #include "zio.h"
 
 #define TAR_BLOCK ((size_t)512)
+#define TAR_NAME 100   /* bytes of the field, with its zero */
+#define TAR_PREFIX 155 /* bytes of the field for the folders before a long name */
 
 /* A name of plain parts: no empty one, none that begins with a dot, no odd byte. */
 static bool bundle_name_good(const char *s)
 {
     static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                  "0123456789._-/";
+                                  "0123456789._-/,=+";
     if (!*s || strspn(s, letters) != strlen(s) || strstr(s, "/.") || strstr(s, "//"))
         return false;
     return s[0] != '.' && s[0] != '/' && s[strlen(s) - 1] != '/';
 }
 
-int bundle_add(struct bundle *b, const char *name, struct str *data, struct err *e)
+/* A header has 99 bytes for the end of a name and 155 for what stands before it and its '/'.
+ * Returns the length of the latter, the least that is possible; 0 = none is needed, < 0 = no '/'
+ * divides the name so. */
+static int tar_prefix(const char *name)
 {
+    const size_t n = strlen(name);
+    if (n < TAR_NAME)
+        return 0;
+    for (const char *s = strchr(name, '/'); s; s = strchr(s + 1, '/'))
+        if (n - (size_t)(s - name) - 1 < TAR_NAME)
+            return s - name <= TAR_PREFIX ? (int)(s - name) : -1;
+    return -1;
+}
+
+int bundle_add(struct bundle *b, const char *last, struct str *data, struct err *e)
+{
+    char name[2 * BUNDLE_NAME], whole[3 * BUNDLE_NAME];
+    snprintf(name, sizeof name, "%s%s%s", b->under ? b->under : "", b->under ? "/" : "", last);
+    snprintf(whole, sizeof whole, "%s/%s", b->top, name);
     TRY(str_ok(data, name, e));
-    if (strlen(name) + strlen(b->top) + 1 > BUNDLE_NAME || !bundle_name_good(name))
+    if (strlen(whole) > BUNDLE_NAME || !bundle_name_good(name) || tar_prefix(whole) < 0)
         FAIL(e, ERR_DATA,
-             "cannot pack '%.120s': a name has letters, digits and -._ and at most %d bytes with "
-             "the run's name",
+             "cannot pack '%.240s': a name has letters, digits and -._,=+ and at most %d bytes "
+             "with the run's name",
              name, BUNDLE_NAME);
     if (bundle_find(b, name))
         FAIL(e, ERR_DATA, "the bundle has %s twice", name);
@@ -64,10 +83,14 @@ static unsigned tar_sum(const unsigned char *h)
     return sum;
 }
 
+/* name can be divided by tar_prefix. */
 static void tar_header(const char *name, size_t size, unsigned char h[TAR_BLOCK])
 {
+    const int prefix = tar_prefix(name);
     memset(h, 0, TAR_BLOCK);
-    snprintf((char *)h, 100, "%s", name);
+    snprintf((char *)h, TAR_NAME, "%s", name + (prefix > 0 ? prefix + 1 : 0));
+    if (prefix > 0)
+        memcpy(h + 345, name, (size_t)prefix);
     memcpy(h + 100, "0000644", 8);
     memcpy(h + 108, "0000000", 8);
     memcpy(h + 116, "0000000", 8);
@@ -121,20 +144,21 @@ static int tar_file(struct bundle *b, const char *text, size_t len, size_t *at, 
 {
     const unsigned char *h = (const unsigned char *)text + *at;
     unsigned char want[TAR_BLOCK];
-    char name[101], size[13], *end = NULL;
-    snprintf(name, sizeof name, "%.100s", (const char *)h);
+    char name[TAR_PREFIX + TAR_NAME + 2], size[13], *end = NULL;
+    snprintf(name, sizeof name, "%.155s%s%.100s", (const char *)h + 345, h[345] ? "/" : "",
+             (const char *)h);
     snprintf(size, sizeof size, "%.12s", (const char *)h + 124);
     const unsigned long long n = strtoull(size, &end, 8);
     const char *slash = strchr(name, '/');
-    if (*end || n > len - *at - TAR_BLOCK || !slash || slash - name > 63)
+    if (*end || n > len - *at - TAR_BLOCK || !slash || slash - name > 63 || tar_prefix(name) < 0)
         FAIL(e, ERR_DATA, "byte %zu: no header of a file in a bundle", *at);
     tar_header(name, (size_t)n, want);
     if (memcmp(h, want, TAR_BLOCK) != 0)
-        FAIL(e, ERR_DATA, "byte %zu: the header of '%.100s' is not as mas export writes it", *at,
+        FAIL(e, ERR_DATA, "byte %zu: the header of '%.240s' is not as mas export writes it", *at,
              name);
     if (b->n && (strlen(b->top) != (size_t)(slash - name) ||
                  memcmp(b->top, name, (size_t)(slash - name)) != 0))
-        FAIL(e, ERR_DATA, "byte %zu: '%.100s' is in another folder than %s", *at, name, b->top);
+        FAIL(e, ERR_DATA, "byte %zu: '%.240s' is in another folder than %s", *at, name, b->top);
     snprintf(b->top, sizeof b->top, "%.*s", (int)(slash - name), name);
     if (!bundle_name_good(b->top) || strchr(b->top, '/'))
         FAIL(e, ERR_DATA, "byte %zu: '%.63s' is no name of a run", *at, b->top);

@@ -1,6 +1,7 @@
 /*
- * bundle: the folder of a run as one file for a reviewer: a tar archive (POSIX.1-1988 ustar) in
- * gzip. The same files give the same bytes: names are sorted, and no time or owner is kept.
+ * bundle: the folder of a run, or of an experiment, as one file for a reviewer: a tar archive
+ * (POSIX.1-1988 ustar) in gzip. The same files give the same bytes: names are sorted, and no time
+ * or owner is kept.
  *
  *   NAME/run.json, records.jsonl, traces.jsonl[.gz], summary.json, results.csv
  *   NAME/review/manifest.json       size and sha256 of every other file; hashes of the run
@@ -9,6 +10,13 @@
  *   NAME/review/specialties.yaml    the catalogue
  *   NAME/review/questions.jsonl     the data file, if it was found unchanged
  *   NAME/review/report.html         the page of mas report
+ *
+ * Of an experiment:
+ *
+ *   NAME/grid.json, summary.json
+ *   NAME/CELL/run.json, ..          as above, of each run that has begun
+ *   NAME/CELL/review/..             its settings, prompts and catalogue
+ *   NAME/review/..                  questions, page and manifest, of all runs
  *
  * The model is not in it; its sha256 is.
  */
@@ -19,8 +27,8 @@
 #include "str.h"
 
 #define BUNDLE_BYTES ((size_t)4 << 30) /* largest archive that is read back, unpacked */
-#define BUNDLE_NAME 96                 /* longest name, bytes, with the folder's */
-#define BUNDLE_FILES 4096
+#define BUNDLE_NAME 220                /* longest name, bytes, with the folder's */
+#define BUNDLE_FILES 32768
 
 struct bundle_file {
     char name[BUNDLE_NAME + 1]; /* below the folder NAME: "review/manifest.json" */
@@ -28,12 +36,14 @@ struct bundle_file {
 };
 
 struct bundle {
-    char top[64]; /* NAME */
+    char top[64];      /* NAME */
+    const char *under; /* a folder below NAME for the files that are added; NULL = none */
     struct bundle_file *f;
     size_t n, cap;
 };
 
-/* Moves data into the bundle. ERR_DATA for a name that is too long or has a step upwards. */
+/* Moves data into the bundle. ERR_DATA for a name that is too long, has a step upwards, or does not
+ * fit into the two fields of a header. */
 int bundle_add(struct bundle *b, const char *name, struct str *data, struct err *e);
 const struct bundle_file *bundle_find(const struct bundle *b, const char *name); /* NULL: none */
 /* By name. */

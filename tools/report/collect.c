@@ -10,6 +10,7 @@
 
 #include "embed.h"
 #include "folder.h"
+#include "gridcell.h"
 #include "jdoc.h"
 #include "jscan.h"
 #include "medqa.h"
@@ -295,12 +296,13 @@ static int collect_settings(struct bundle *b, const struct recorded *r, struct e
     return rc;
 }
 
-static int collect_page(struct bundle *b, const char *dir, const char *data, struct err *e)
+static int collect_page(struct bundle *b, const char *const *dir, size_t n, const char *data,
+                        struct err *e)
 {
     struct study s = {.n = 0};
     struct str page = STR_INIT;
     int rc;
-    TRY_DONE(study_open(&dir, 1, data, (double)NAN, &s, e));
+    TRY_DONE(study_open(dir, n, data, (double)NAN, &s, e));
     TRY_DONE(study_page(&s, &page, e));
     TRY_DONE(bundle_add(b, "review/report.html", &page, e));
 done:
@@ -309,16 +311,17 @@ done:
     return rc;
 }
 
-static int collect_manifest(struct bundle *b, const struct recorded *r, struct err *e)
+/* of: the identity of the run; NULL = the bundle is of an experiment. */
+static int collect_manifest(struct bundle *b, const json_t *of, struct err *e)
 {
     struct str s = STR_INIT;
     char hash[65];
     int rc = 0;
-    char *identity = json_dumps(r->identity, 0);
+    char *identity = of ? json_dumps(of, 0) : NULL;
     bundle_sort(b); /* a folder of prompts is read in any order */
     str_addf(&s, "{\"format\": 1, \"program\": \"%s\",\n\"identity\": %s,\n\"files\": [",
              MAS_COMMIT, identity ? identity : "null");
-    s.failed |= !identity;
+    s.failed |= of && !identity;
     mem_free(identity);
     for (size_t i = 0; i < b->n && !rc; i++) {
         rc = sha256_hex(b->f[i].data.s, b->f[i].data.len, hash, e);
@@ -358,8 +361,9 @@ int collect_run(const char *dir, const char *data, struct bundle *out, struct co
     struct recorded r = {.n_set = 0};
     int rc;
     collect_top(dir, b.top);
+    notes->has_page = true;
     TRY_DONE(recorded_open(dir, &r, e));
-    TRY_DONE(collect_page(&b, dir, data, e)); /* reads the whole run: refuses damage */
+    TRY_DONE(collect_page(&b, &dir, 1, data, e)); /* reads the whole run: refuses damage */
     TRY_DONE(collect_folder(&b, dir, &notes->renewed, e));
     if (!r.imported) {
         TRY_DONE(collect_prompts(&b, dir, &r, e));
@@ -367,12 +371,92 @@ int collect_run(const char *dir, const char *data, struct bundle *out, struct co
     }
     TRY_DONE(collect_data(&b, dir, &r, data, &notes->has_data, e));
     TRY_DONE(collect_settings(&b, &r, e));
-    TRY_DONE(collect_manifest(&b, &r, e));
+    TRY_DONE(collect_manifest(&b, r.identity, e));
     *out = b;
     b = (struct bundle){.n = 0};
 done:
     bundle_free(&b);
     recorded_close(&r);
+    return rc;
+}
+
+/* ---- an experiment --------------------------------------------------------------------------- */
+
+/* One run of an experiment, below its folder. */
+static int collect_cell(struct bundle *b, const char *dir, struct collect_notes *notes,
+                        struct err *e)
+{
+    struct recorded r = {.n_set = 0};
+    bool renewed = false;
+    int rc;
+    TRY_DONE(recorded_open(dir, &r, e));
+    TRY_DONE(collect_folder(b, dir, &renewed, e));
+    notes->renewed |= renewed;
+    TRY_DONE(collect_prompts(b, dir, &r, e));
+    TRY_DONE(collect_catalogue(b, dir, &r, e));
+    TRY_DONE(collect_settings(b, &r, e));
+done:
+    recorded_close(&r);
+    return rc;
+}
+
+/* The cells that have begun: dir (*n) of them, made in the arena. */
+static int collect_cells(struct bundle *b, const char *dir, const struct gridfile *f,
+                         struct arena *words, const char **begun, size_t *n,
+                         struct collect_notes *notes, struct err *e)
+{
+    struct err why = {.code = 0};
+    for (size_t i = 0; i < f->n - f->n_removed; i++) {
+        const int is = gridcell_check(dir, f, i, &why);
+        if (is == ERR_NOINPUT)
+            continue;
+        if (is < 0)
+            FAIL(e, is, "%s", why.msg);
+        begun[*n] = arena_printf(words, "%s/%s", dir, f->cell[i].name);
+        if (!begun[*n])
+            return NOMEM(e, 1024, "the name of a folder");
+        b->under = f->cell[i].name;
+        const int rc = collect_cell(b, begun[(*n)++], notes, e);
+        b->under = NULL;
+        if (rc < 0)
+            return err_wrap(e, rc, "cell %s", f->cell[i].name);
+    }
+    if (!*n)
+        FAIL(e, ERR_NOINPUT, "no run of the experiment %s has begun", dir);
+    return 0;
+}
+
+int collect_experiment(const char *dir, const char *data, struct bundle *out,
+                       struct collect_notes *notes, struct err *e)
+{
+    struct bundle b = {.n = 0};
+    struct gridfile f = {.n = 0};
+    struct recorded r = {.n_set = 0};
+    struct arena words = {.limit = (size_t)64 << 20};
+    const char **begun = NULL;
+    size_t n = 0;
+    int rc;
+    collect_top(dir, b.top);
+    TRY_DONE(gridfile_read(dir, &f, e));
+    begun = arena_alloc(&words, f.n + 1, sizeof *begun);
+    if (!begun)
+        TRY_DONE(NOMEM(e, f.n * sizeof *begun, "names of folders"));
+    TRY_DONE(collect_cells(&b, dir, &f, &words, begun, &n, notes, e));
+    TRY_DONE(collect_named(&b, dir, GRIDFILE_NAME, e));
+    TRY_DONE(collect_named(&b, dir, "summary.json", e));
+    TRY_DONE(recorded_open(begun[0], &r, e));
+    TRY_DONE(collect_data(&b, begun[0], &r, data, &notes->has_data, e));
+    notes->has_page = n <= STUDY_RUNS;
+    if (notes->has_page)
+        TRY_DONE(collect_page(&b, begun, n, data, e));
+    TRY_DONE(collect_manifest(&b, NULL, e));
+    *out = b;
+    b = (struct bundle){.n = 0};
+done:
+    bundle_free(&b);
+    gridfile_free(&f);
+    recorded_close(&r);
+    arena_free(&words);
     return rc;
 }
 
@@ -401,7 +485,7 @@ void collect_remove(const struct bundle *b, const char *dir)
         snprintf(path, sizeof path, "%s/%s", dir, b->f[i].name);
         (void)unlink(path);
     }
-    for (size_t depth = 0; depth < 4; depth++) /* the deepest folders go first */
+    for (size_t depth = 0; depth < 6; depth++) /* the deepest folders go first */
         for (size_t i = 0; i < b->n; i++) {
             snprintf(path, sizeof path, "%s/%s", dir, b->f[i].name);
             for (char *s = strrchr(path, '/'); s && (size_t)(s - path) > strlen(dir);

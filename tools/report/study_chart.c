@@ -85,9 +85,14 @@ void study_chart_accuracy(const struct study *s, struct str *out)
              "percent Wilson interval. The table has the numbers.",
              WIDTH, g.top + g.height + 44);
     chart_rows(&g, row, s->n, (double)NAN, "accuracy, %");
-    svg_close(&g,
-              "Mark: accuracy of all records asked for. Line: 95 % Wilson interval. Numbers are "
-              "those of the runs in the table.");
+    bool partial = false;
+    for (size_t i = 0; i < s->n; i++)
+        partial |= *s->run[i].partial != 0;
+    svg_close(&g, partial ? "Mark: accuracy of all records asked for. Line: 95 % Wilson interval; "
+                            "that of a partial run reaches up to all records not run being right. "
+                            "Numbers are those of the runs in the table."
+                          : "Mark: accuracy of all records asked for. Line: 95 % Wilson interval. "
+                            "Numbers are those of the runs in the table.");
     mem_free(row);
 }
 

@@ -159,8 +159,8 @@ static void row_trust(struct str *out, const struct study *s, size_t i)
     str_adds(out, "</tr>\n");
 }
 
-/* On a phone a row of few runs is a card. Cards of many runs would make a page of a hundred screens,
- * so their tables stay tables, and are moved sideways below a fixed first column. */
+/* On a phone a row of few runs is a card. Cards of many runs would be a hundred screens high. So
+ * their tables stay tables, which scroll sideways beside a fixed first column. */
 static const char *table_class(const struct study *s)
 {
     return s->n > STUDY_FEW ? "many" : "stack";

@@ -13,7 +13,7 @@
 struct verify_check {
     const struct verify_options *o;
     struct verify *v;
-    struct recorded recorded;
+    struct recorded recorded; /* empty for an experiment */
     struct trace_run run;
     struct replay lines;
     bool has_run; /* run and lines were read */
@@ -30,6 +30,8 @@ int verify_found(struct verify_check *c, int rc, const struct err *why, const ch
 /* Is the file in the folder? path gets its name. */
 bool verify_at_hand(const struct verify_check *c, const char *name, char path[1200]);
 
+/* The files of a bundle against review/manifest.json. */
+int verify_manifest(struct verify_check *c, struct err *e);
 /* results.csv and all figures of run.json and summary.json, against those of the trace. Figures
  * that are exactly those of the trace's first cases are older than the trace: a kill leaves such.
  * ERR_NOMEM and errors of reading. */

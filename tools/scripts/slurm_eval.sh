@@ -139,7 +139,7 @@ record running "$before questions finished before"
 
 cd "$folder"
 threads=()
-[ -z "${SLURM_CPUS_PER_TASK:-}" ] || threads=(--threads="$SLURM_CPUS_PER_TASK")
+[ -z "${SLURM_CPUS_PER_TASK:-}" ] || threads=(--set "threads=$SLURM_CPUS_PER_TASK") # the options of the study come later and win
 "${mas[@]}" eval --quiet "${threads[@]}" "${arguments[@]}" --out "$study" --shard "$index/$tasks" </dev/null &
 program=$!
 [ -z "$warned" ] || kill -TERM "$program" 2>/dev/null || true
@@ -497,6 +497,9 @@ if ! mkdir "$lock" 2>/dev/null; then
 fi
 trap 'rm -rf -- "$lock"' EXIT
 echo "$(hostname) $$" >"$lock/holder"
+if [ -f "$old" ] && [ "$(noted "$old" name)" != "$name" ]; then # since we looked
+    die 73 'another submission has made this study meanwhile; give the same command again'
+fi
 
 rows=$(queue) || die 69 "Slurm does not answer; nothing was submitted"
 for ((try = 0; try < 60; try++)); do # a task that is ending may be queued again, or not
