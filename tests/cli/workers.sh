@@ -3,8 +3,8 @@
 # by a signal, and when its parent is killed. The long run: N KILLS PAUSE (seconds between kills) SETS (options of eval).
 # shellcheck source=tests/cli/head.bash
 . "$(dirname "$0")/head.bash"
-n=${N:-24} kills=${KILLS:-4} pause=${PAUSE:-0.7}
-sets=${SETS:--s cot --set role_tokens.cot=64 --set temperature=0.7}
+n=${N:-32} kills=${KILLS:-4} pause=${PAUSE:-0.4}
+sets=${SETS:--s cot --set role_tokens.cot=120 --set temperature=0.7}
 begin() { # takes the place of the shell
     # shellcheck disable=SC2086 # the options are words
     exec "$MAS" eval -c demo --data "$MAS_SOURCE/configs/demo/questions.jsonl" -n "$n" $sets --quiet "$@" </dev/null
