@@ -389,7 +389,7 @@ static void run_card(struct clock_run *r, struct card *c, bool joined)
 {
     const struct cost_part *part = r->m->part;
     int first = c->first, end = c->first + c->n_part;
-    if (joined && part[end - 1].part == PART_OUTPUT)
+    if (joined && first < end && part[end - 1].part == PART_OUTPUT)
         end--;
     while (first < end && (!c->flows || part[first].place == PLAN_HOST))
         run_part(r, &part[first++]);
