@@ -71,7 +71,8 @@ static void on_end(struct spans *s, const struct span *span)
     if (span->kind != SPAN_STEP)
         return;
     w.now.step = (int)(cushim_stats().launches - w.step_at);
-    w.last = w.now;
+    if (w.now.sample >= w.last.sample)
+        w.last = w.now;
 }
 
 /* ---- runs ------------------------------------------------------------------------------------ */
@@ -84,7 +85,8 @@ struct how {
     float temperature;
 };
 
-/* The counts of the last step of the sequences' generations. */
+/* The counts of a step with all sequences: the last one among those that sample most. A sequence
+ * that was queued late begins late, and the very last step can be without the others. */
 static struct counted count(const struct how *h)
 {
     struct err e;
