@@ -204,10 +204,13 @@ def no_descriptors():
     def cpu():
         f = open("/proc/%d/stat" % s.p.pid).read().rsplit(")", 1)[1].split()
         return (int(f[11]) + int(f[12])) / os.sysconf("SC_CLK_TCK")
-    before = cpu()
-    time.sleep(1)
-    if cpu() - before > 0.5:
-        fault("without descriptors, the server spins: %.2f s of CPU in 1 s" % (cpu() - before))
+    used = []
+    while len(used) < 3 and (not used or used[-1] > 0.5):  # taking the crowd in may last; spinning does not end
+        before = cpu()
+        time.sleep(1)
+        used.append(cpu() - before)
+    if used[-1] > 0.5:
+        fault("without descriptors, the server spins: %s s of CPU in 1 s each" % used)
     crowd[0].sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
     if not crowd[0].recv(100).startswith(b"HTTP/1.1 200"):
         fault("a connection that is open gets no reply when descriptors are out")
