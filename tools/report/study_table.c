@@ -99,15 +99,15 @@ static void row_results(struct str *out, const struct study *s, size_t i)
     const struct stats_rate *a = &m->accuracy;
     char text[96];
     run_head(out, s, i);
-    cell(out, "Strategy", study_setting(&s->run[i], "strategy"));
-    count(out, "Records", "n", a->n);
-    count(out, "Right", "right", a->k);
     snprintf(text, sizeof text, "%.1f %%", 100 * a->rate);
     figure(out, "Accuracy", "accuracy", a->rate, text);
     snprintf(text, sizeof text, "%.1f", 100 * a->lo);
     figure(out, "95 % from", "low", a->lo, text);
     snprintf(text, sizeof text, "%.1f", 100 * a->hi);
     figure(out, "to", "high", a->hi, text);
+    count(out, "Right", "right", a->k);
+    count(out, "Records", "n", a->n);
+    cell(out, "Strategy", study_setting(&s->run[i], "strategy"));
     count(out, "Unparsed", "unparsed", m->unparsed);
     count(out, "Failed", "failed", m->failed);
     count(out, "Rejected", "rejected", m->rejected);
@@ -182,8 +182,8 @@ static void table(const struct study *s, struct str *out, const char *id, const 
 void study_table_runs(const struct study *s, struct str *out)
 {
     static const char *const results[] = {
-        "Run",       "Strategy", "#Records",  "#Right",   "#Accuracy", "#95 % from", "#to",
-        "#Unparsed", "#Failed",  "#Rejected", "#Not run", "#Cut",      "#Closed",    NULL};
+        "Run",       "#Accuracy", "#95 % from", "#to",      "#Right", "#Records", "Strategy",
+        "#Unparsed", "#Failed",   "#Rejected",  "#Not run", "#Cut",   "#Closed",  NULL};
     static const char *const costs[] = {
         "Run",       "#Calls",           "#Prompt tokens", "#Cached",      "#Thinking",    "#New",
         "#Computed", "#Seconds, median", "#Joules",        "#USD, energy", "#USD, tokens", NULL};
