@@ -29,12 +29,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         o->quiet = true;
         return 0;
     case ARGP_KEY_ARG:
-        if (o->dir) {
-            argp_error(st, "unexpected argument '%s'; one folder at a time", arg);
-            return EINVAL;
-        }
-        o->dir = arg;
-        return 0;
+        return cli_one(st, "folder", arg, &o->dir);
     default:
         return ARGP_ERR_UNKNOWN;
     }
