@@ -59,6 +59,8 @@ void cushim_reset(void);
 void cushim_fail_at(long n, int once);
 /* Only calls for this device count, and fail; -1: those for all. Ended by cushim_reset. */
 void cushim_fail_on(int device);
+/* Only calls with `part` in their name count, and fail: "Event"; "": all. Ended by cushim_reset. */
+void cushim_fail_only(const char *part);
 long cushim_calls(void); /* counted since the last cushim_fail_at */
 /* Makes the runtime call of this name fail from its n-th time on; "launch" stands for launches, ""
  * ends it. */

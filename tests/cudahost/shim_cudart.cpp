@@ -141,6 +141,7 @@ struct runtime {
     long calls = 0, fail_at = 0;
     int fail_device = -1; /* count calls for this device only */
     bool fail_once = false;
+    std::string fail_only; /* count calls with this in their name only */
     std::string fail_name; /* a call that fails by its name: from its fail_from-th time on */
     long named = 0, fail_from = 0;
     int driver = 13000; /* the CUDA version of the driver */
@@ -196,6 +197,8 @@ static bool refused_on(int device, const char *func)
     if (c.calls_left > 0 && --c.calls_left == 0)
         return true;
     if (R.fail_device >= 0 && R.fail_device != device)
+        return false;
+    if (!strstr(func, R.fail_only.c_str()))
         return false;
     long n = ++R.calls;
     if (!R.fail_name.empty() && strstr(func, R.fail_name.c_str()) && ++R.named >= R.fail_from)
@@ -1697,6 +1700,7 @@ API void cushim_reset(void)
     last_error = cudaSuccess;
     R.fail_at = 0;
     R.fail_device = -1;
+    R.fail_only.clear();
     R.fail_name.clear();
     for (struct card &c : R.card)
         c.calls_left = -1;
@@ -1708,6 +1712,12 @@ API void cushim_fail_at(long n, int once)
     R.calls = 0;
     R.fail_at = n;
     R.fail_once = once != 0;
+}
+
+API void cushim_fail_only(const char *part)
+{
+    locked hold(R.lock);
+    R.fail_only = part;
 }
 
 API long cushim_calls(void)
