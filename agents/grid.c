@@ -34,7 +34,13 @@ const char *grid_state_name(enum grid_state s)
     X(sample, INT, "data.sample.n", 0, 1048576, "0", "records",                                    \
       "Size of a random sample; 0 is all.")                                                        \
     X(sample_seed, INT, "data.sample.seed", 0, 9007199254740992, "1", "",                          \
-      "Seed of the random sample.")
+      "Seed of the random sample.")                                                                \
+    X(permute, STRING, "data.permute", 0, 16, "", "",                                              \
+      "cyclic: each question in all cyclic orders of its options.")                                \
+    X(none_of_the_above, BOOL, "data.none_of_the_above", 0, 1, "false", "",                        \
+      "Replaces the text of the right option.")                                                    \
+    X(paraphrases, STRING, "data.paraphrases", 0, 4096, "", "",                                    \
+      "File with other words for the questions; each is asked in its own words and in these.")
 
 #define GRID_ROW(member_, type_, key_, lo_, hi_, otherwise_, unit_, doc_)                          \
     {.key = key_,                                                                                  \
@@ -514,8 +520,7 @@ void grid_close(struct grid *g)
     memset(g, 0, sizeof *g);
 }
 
-int grid_identify(struct grid *g, bool shuffle, const char *data_sha256, const char *subset,
-                  struct err *e)
+int grid_identify(struct grid *g, const struct grid_data *data, struct err *e)
 {
     struct str s = STR_INIT;
     int rc = 0;
@@ -523,7 +528,9 @@ int grid_identify(struct grid *g, bool shuffle, const char *data_sha256, const c
         struct grid_cell *c = &g->cell[i];
         str_clear(&s);
         config_json(&c->config, true, &s);
-        str_addf(&s, "\n%s\n%s\n%d\n", data_sha256, subset, shuffle);
+        str_addf(&s, "\n%s\n%s\n%d\n", data->sha256, data->subset, data->shuffle);
+        if (*data->variants)
+            str_addf(&s, "variants %s\n", data->variants);
         for (int f = 0; f < g->n_factor; f++) { /* settings that change no result count as well */
             const struct option_row *r = config_find(&c->config, g->factor[f].key, NULL);
             if (grid_value(g, c, f) && !(r->marks & OPTION_RESULT))

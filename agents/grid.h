@@ -28,6 +28,9 @@ struct grid_options {
     int n; /* first records of the file; 0 = all */
     const char *step, *ids_file;
     int64_t sample, sample_seed;
+    /* variants of the chosen records (vary.h), at most one of three; "" and false = none */
+    const char *permute, *paraphrases;
+    bool none_of_the_above;
 };
 
 struct grid_factor {
@@ -70,10 +73,15 @@ bool grid_given(const struct config *base);
  * strategy_env. ERR_CONFIG names key, value and place; ERR_NOMEM. */
 int grid_open(const struct config *base, bool shuffle, struct grid *out, struct err *e);
 void grid_close(struct grid *g); /* accepts a zeroed one */
-/* Sets each cell's hash. data_sha256: of the questions' file; subset: JSON text of the choice among
- * them, "" = all. ERR_NOMEM. */
-int grid_identify(struct grid *g, bool shuffle, const char *data_sha256, const char *subset,
-                  struct err *e);
+/* The questions of all cells. */
+struct grid_data {
+    const char *sha256;   /* of their file */
+    const char *subset;   /* JSON text of the choice among them, "" = all */
+    const char *variants; /* JSON text of the variants made of them, "" = none */
+    bool shuffle;         /* as in strategy_env */
+};
+/* Sets each cell's hash. ERR_NOMEM. */
+int grid_identify(struct grid *g, const struct grid_data *data, struct err *e);
 /* Value i of the cell as text; NULL = not read. */
 const char *grid_value(const struct grid *g, const struct grid_cell *c, int factor);
 /* Does the strategy of these settings read the key? */

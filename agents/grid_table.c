@@ -27,6 +27,11 @@ static int grid_table_cell(struct grid_table *t, const char *dir, double price,
     TRY_DONE(stats_summarize(&run, isnan(price) ? run.price_kwh : price, &s, e));
     c->read = true;
     c->accuracy = s.accuracy;
+    c->variants = s.variants;
+    if (s.variants.variants) {
+        c->accuracy.lo = s.variants.lo;
+        c->accuracy.hi = s.variants.hi;
+    }
     c->not_run = s.not_run;
     c->none = s.unparsed + s.failed + s.rejected + s.not_run;
     c->calls = s.calls;
@@ -185,6 +190,34 @@ static void grid_table_number(double v, int width, int decimals, struct str *out
         str_addf(out, "%*s", width, "-");
 }
 
+/* Do the answers follow the question, or the order of its options and its words? */
+static void grid_table_variants(const struct grid_table *t, struct str *out)
+{
+    size_t width = strlen("cell");
+    bool any = false;
+    for (size_t i = 0; i < t->n; i++) {
+        any |= t->cell[i].variants.variants > 0;
+        if (strlen(t->cell[i].of->name) > width)
+            width = strlen(t->cell[i].of->name);
+    }
+    if (!any)
+        return;
+    str_addf(out, "\n%-*s  variants  questions  same%%  right%%\n", (int)width, "cell");
+    for (size_t i = 0; i < t->n; i++) {
+        const struct stats_variants *v = &t->cell[i].variants;
+        if (!v->variants)
+            continue;
+        str_addf(out, "%-*s%10zu%11zu", (int)width, t->cell[i].of->name, v->variants, v->questions);
+        grid_table_number(v->same.n ? 100 * v->same.rate : (double)NAN, 7, 1, out);
+        grid_table_number(v->right.n ? 100 * v->right.rate : (double)NAN, 8, 1, out);
+        str_adds(out, "\n");
+    }
+    str_adds(out,
+             "\nsame, right: questions whose answer is the same, and right, in all variants. The "
+             "interval of acc. says how\nit varies with the questions, whose variants are no "
+             "independent answers.\n");
+}
+
 /* "panel,temperature=0.3": the values of the setting, without the seed. */
 static void grid_table_name(const struct grid_table *t, const struct gridfile_cell *c,
                             struct str *out)
@@ -227,7 +260,10 @@ static void grid_table_cells(const struct grid_table *t, struct str *out)
         }
         grid_table_number(100 * c->accuracy.rate, 7, 1, out);
         grid_table_number(100 * c->accuracy.lo, 6, 1, out);
-        str_addf(out, "-%-5.1f%6zu%5zu", 100 * c->accuracy.hi, c->accuracy.n, c->none);
+        if (isfinite(c->accuracy.hi))
+            str_addf(out, "-%-5.1f%6zu%5zu", 100 * c->accuracy.hi, c->accuracy.n, c->none);
+        else
+            str_addf(out, "-%-5s%6zu%5zu", "", c->accuracy.n, c->none);
         grid_table_number(c->calls, 6, 1, out);
         grid_table_number(c->prompt, 8, 0, out);
         grid_table_number(c->new_tokens, 7, 0, out);
@@ -280,6 +316,7 @@ void grid_table_text(const struct grid_table *t, struct str *out)
              "(tokens generated, thinking included):\na finished question; seconds: median of a "
              "question, others being in flight. Later cells find more of\ntheir prompts in the "
              "cache than the first, so their seconds are lower.\n");
+    grid_table_variants(t, out);
     if (repeated) {
         grid_table_seeds(t, out);
         str_adds(out, "\nmean, sd: accuracy of all records, over finished cells that differ in the "
@@ -343,6 +380,14 @@ static void grid_table_cell_json(const struct grid_table *t, const struct grid_t
         grid_table_member(out, "accuracy", c->accuracy.rate);
         grid_table_member(out, "low", c->accuracy.lo);
         grid_table_member(out, "high", c->accuracy.hi);
+        if (c->variants.variants) {
+            str_addf(out, ", \"variants\": %zu, \"questions\": %zu", c->variants.variants,
+                     c->variants.questions);
+            grid_table_member(out, "same_answer",
+                              c->variants.same.n ? c->variants.same.rate : (double)NAN);
+            grid_table_member(out, "right_in_all",
+                              c->variants.right.n ? c->variants.right.rate : (double)NAN);
+        }
         grid_table_member(out, "calls", c->calls);
         grid_table_member(out, "prompt_tokens", c->prompt);
         grid_table_member(out, "computed_tokens", c->computed);

@@ -15,7 +15,8 @@
 struct grid_table_cell {
     const struct gridfile_cell *of;
     bool read; /* the folder holds this cell and was read; otherwise no figure is valid */
-    struct stats_rate accuracy;
+    struct stats_rate accuracy;     /* of variants, its interval is that of stats_variants */
+    struct stats_variants variants; /* zero if the cell has none */
     size_t none; /* records without an answer: unparsed, failed, rejected, not run */
     size_t not_run;
     /* of a finished question; NaN = none. prompt: all tokens of prompts; computed: those that no

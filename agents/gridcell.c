@@ -16,9 +16,9 @@ struct gridcell_raw { /* a value of JSON as its text; n 0 = absent */
 
 struct gridcell { /* the identity of the run in a folder */
     struct str text;
-    struct gridcell_raw config, data_sha256, subset, shuffle;
+    struct gridcell_raw config, data_sha256, subset, shuffle, variants;
     json_t *values; /* config */
-    bool imported, matched, varied;
+    bool imported, matched;
 };
 
 static int gridcell_member(const struct gridcell_raw *object, const char *key,
@@ -55,8 +55,7 @@ static int gridcell_read(const char *path, struct gridcell *g, struct err *e)
     g->imported = other.n > 0;
     TRY(gridcell_member(&identity, "match_tokens", &other, e));
     g->matched = other.n > 0;
-    TRY(gridcell_member(&identity, "variants", &other, e));
-    g->varied = other.n > 0;
+    TRY(gridcell_member(&identity, "variants", &g->variants, e));
     if (!g->config.n || g->data_sha256.n < 2)
         FAIL(e, ERR_DATA, "the identity has no 'config' or no 'data_sha256'");
     return jdoc_load(g->config.s, g->config.n, &g->values, e);
@@ -72,6 +71,8 @@ static int gridcell_hash(const struct gridcell *g, const struct gridfile *f,
     str_addf(&s, "\n%.*s\n%.*s\n%d\n", (int)g->data_sha256.n - 2, g->data_sha256.s + 1,
              (int)g->subset.n, g->subset.n ? g->subset.s : "",
              g->shuffle.n == 4 && !memcmp(g->shuffle.s, "true", 4));
+    if (g->variants.n)
+        str_addf(&s, "variants %.*s\n", (int)g->variants.n, g->variants.s);
     for (size_t i = 0; i < f->n_key && beside; i++)
         if (c->value[i] && !json_object_get(g->values, f->key[i]))
             str_addf(&s, "%s=%s\n", f->key[i], c->value[i]);
@@ -87,7 +88,7 @@ static int gridcell_is(const struct gridcell *g, const struct gridfile *f,
 {
     char hash[65];
     *is = false;
-    if (g->imported || g->matched || g->varied)
+    if (g->imported || g->matched)
         return 0;
     for (int beside = 0; beside < 2 && !*is; beside++) {
         TRY(gridcell_hash(g, f, c, beside, hash, e));

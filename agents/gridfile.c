@@ -265,9 +265,12 @@ int gridfile_text(const struct grid *g, const struct gridfile_about *about,
     str_adds(out, ",\n\"data\": {");
     gridfile_member(out, "path", about->data_path);
     str_adds(out, ", ");
-    gridfile_member(out, "sha256", about->data_sha256);
-    str_addf(out, ", \"asked\": %zu, \"subset\": %s}, \"shuffle\": %s", about->asked,
-             *about->subset ? about->subset : "null", about->shuffle ? "true" : "false");
+    gridfile_member(out, "sha256", about->data->sha256);
+    str_addf(out, ", \"asked\": %zu, \"subset\": %s", about->asked,
+             *about->data->subset ? about->data->subset : "null");
+    if (*about->data->variants)
+        str_addf(out, ", \"variants\": %s", about->data->variants);
+    str_addf(out, "}, \"shuffle\": %s", about->data->shuffle ? "true" : "false");
     gridfile_put_factors(g, out);
     str_addf(out, ",\n\"points\": %zu, \"left_out\": %zu, \"merged\": %zu,\n\"cells\": [",
              g->points, g->left_out, g->points - g->left_out - g->n);

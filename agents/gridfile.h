@@ -45,10 +45,9 @@ void gridfile_free(struct gridfile *f); /* accepts a zeroed one */
 int gridfile_adopt(struct grid *g, const struct gridfile *past, struct str *notes, struct err *e);
 
 struct gridfile_about {
-    const char *version, *data_path, *data_sha256;
-    const char *subset; /* JSON text, "" = all */
-    size_t asked;       /* records */
-    bool shuffle;
+    const char *version, *data_path;
+    const struct grid_data *data;
+    size_t asked; /* records */
 };
 /* Appends or writes the file. past NULL = there was none; its cells that g lacks are written as
  * removed. */

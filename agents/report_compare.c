@@ -327,6 +327,23 @@ static void report_sure(const struct report_run *run, size_t n, struct str *out)
              "and 80 % of the answers\n");
 }
 
+/* Comparisons take every variant as a question of its own. */
+static void report_dependent(const struct report_run *run, size_t n, struct str *out)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct stats_variants *v = &run[i].summary.variants;
+        if (v->variants <= v->questions)
+            continue;
+        str_addf(
+            out,
+            "\nThe %zu records of %s are variants of %zu questions. Comparisons take each as a "
+            "question\nof its own. Variants of one question are no independent answers, so these "
+            "intervals are too narrow\nand these p too small.\n",
+            v->variants, run[i].name, v->questions);
+        return;
+    }
+}
+
 void report_compared(const struct report_run *run, const struct stats_compared *c, struct str *out)
 {
     if (c->n_run > 2) {
@@ -338,6 +355,7 @@ void report_compared(const struct report_run *run, const struct stats_compared *
         report_settings(run, c, out);
     }
     report_sure(run, c->n_run, out);
+    report_dependent(run, c->n_run, out);
 }
 
 /* ---- JSON ------------------------------------------------------------------------------------ */

@@ -299,7 +299,8 @@ static int forward_network(struct forward *f, const struct batch *d, struct err 
  *   - A step whose recording fails runs plainly, and so do all later ones. Nothing of the step has
  *     run by then. A device that works no more fails again. */
 
-/* The key of a step that can be recorded, 0 for other steps; *bound = its rounded max_kv_len. */
+/* The key of a step that can be recorded, 0 for other steps; *bound = its rounded max_kv_len. bound
+ * is no part of b: the loop reads b while it writes *bound. */
 static uint64_t forward_key(const struct forward *f, const struct batch *b, int *bound)
 {
     const struct micro *mb = &f->micro;
@@ -360,9 +361,11 @@ static int forward_record(struct forward *f, const struct batch *d, uint64_t key
 
 static int forward_run(struct forward *f, struct batch *d, struct err *e)
 {
-    uint64_t key = forward_key(f, d, &d->max_kv_len);
+    int bound = 0;
+    uint64_t key = forward_key(f, d, &bound);
     if (!key)
         return forward_network(f, d, e);
+    d->max_kv_len = bound;
     struct err why = {0};
     int rc = forward_replay(f, key, &why);
     if (rc == 0 && forward_seen(f, key))

@@ -84,7 +84,6 @@ expect 65 "bad.jsonl:2: '17' is no id of a question" ask --paraphrases bad.jsonl
 
 # ---- refusals
 expect 64 "give one of --permute cyclic, --none-of-the-above and --paraphrases" ask --permute cyclic --none-of-the-above --out bad
-expect 64 "are for one run, an experiment has several" "$MAS" eval -c "$MAS_SOURCE/configs/experiments/demo.yaml" --data "$data" --permute cyclic --out bad
 expect 66 "missing.jsonl" ask --paraphrases missing.jsonl --out bad
 [ ! -e bad ] || fault "a refused run has left a folder"
 exit $bad

@@ -34,12 +34,13 @@ struct outcome {
 struct mas_test {
     struct mas_place place;
     char dir[256], plain_dir[300], run_dir[300], out[300], log[300];
+    char shard_log[TRIAL_SHARDS][300];
     char key[1 << 14]; /* of the plain outcome */
     struct outcome plain;
     bool have_plain;
     /* a variant may use patience + slower * (CPU seconds of the plain command) */
     double patience, slower;
-    long plains, thinking, runs, lives, killed, failed, refused;
+    long plains, thinking, runs, lives, killed, failed, refused, merged;
     double shrink_seconds;
     enum verdict
         sought; /* by the search for a smaller trial, and whether the plain command ended well */
@@ -81,13 +82,13 @@ static int take_essence(const struct mas_test *t, const struct mas_trial *trial,
 }
 
 static void start(struct mas_test *t, const struct mas_trial *trial,
-                  const struct trial_settings *free, const char *dir, struct child *c)
+                  const struct trial_settings *free, int shard, const char *dir, struct child *c)
 {
     static char text[1 << 15];
     char *argv[TRIAL_ARGS], run[400];
     snprintf(run, sizeof run, "%s%s", dir, trial->command == TRIAL_EVAL ? "/run" : "");
-    trial_argv(trial, free, &t->place, run, argv, text, sizeof text);
-    child_exec(c, t->place.source, t->out, t->log, argv);
+    trial_argv(trial, free, shard, &t->place, run, argv, text, sizeof text);
+    child_exec(c, t->place.source, t->out, shard ? t->shard_log[shard - 1] : t->log, argv);
 }
 
 static void finish(struct mas_test *t, const struct mas_trial *trial, const char *dir,
@@ -119,7 +120,7 @@ static enum verdict run_plain(struct mas_test *t, const struct mas_trial *trial)
     if (!t->have_plain || strcmp(key, t->key)) {
         struct child c;
         empty(t->plain_dir);
-        start(t, trial, NULL, t->plain_dir, &c);
+        start(t, trial, NULL, 0, t->plain_dir, &c);
         finish(t, trial, t->plain_dir, &c, PLAIN_SECONDS, &t->plain);
         memcpy(t->key, key, sizeof key);
         t->have_plain = true;
@@ -137,7 +138,8 @@ static enum verdict run_lives(struct mas_test *t, const struct mas_trial *trial)
 {
     for (int i = 0; i < trial->n_life; i++) {
         struct child c;
-        start(t, trial, &trial->life[i].free, t->run_dir, &c);
+        start(t, trial, &trial->life[i].free, trial->n_shard ? trial->life[i].shard : 0, t->run_dir,
+              &c);
         t->killed +=
             child_signal_after(&c, trial->life[i].share * t->plain.seconds, trial->life[i].signal);
         t->lives++;
@@ -153,16 +155,58 @@ static enum verdict run_lives(struct mas_test *t, const struct mas_trial *trial)
     return SAME;
 }
 
+static void print_end(const char *path)
+{
+    char *text = differ_read(path);
+    size_t n = strlen(text);
+    printf("%s%s", n > 6000 ? text + n - 6000 : text, n && text[n - 1] != '\n' ? "\n" : "");
+    free(text);
+}
+
+/* Starts all shards together and waits for them. */
+static enum verdict run_shards(struct mas_test *t, const struct mas_trial *trial)
+{
+    struct child c[TRIAL_SHARDS];
+    enum verdict v = SAME;
+    for (int i = 0; i < trial->n_shard; i++)
+        start(t, trial, &trial->free, i + 1, t->run_dir, &c[i]);
+    for (int i = 0; i < trial->n_shard; i++) {
+        double limit = limit_of(t);
+        child_wait(&c[i], &limit);
+        if (!c[i].hung && good_status(c[i].status))
+            continue;
+        v = c[i].hung ? HUNG : CRASHED;
+        printf("shard %d of %d: exit status %d\n", i + 1, trial->n_shard, c[i].status);
+        print_end(t->shard_log[i]);
+    }
+    return v;
+}
+
+/* The last run: one command, or all shards and their merge. */
+static void start_last(struct mas_test *t, const struct mas_trial *trial, struct child *c)
+{
+    static char text[1 << 12];
+    char *argv[TRIAL_ARGS], run[400];
+    if (!trial->n_shard) {
+        start(t, trial, &trial->free, 0, t->run_dir, c);
+        return;
+    }
+    snprintf(run, sizeof run, "%s/run", t->run_dir);
+    trial_merge_argv(&t->place, run, argv, text, sizeof text);
+    child_exec(c, t->place.source, t->out, t->log, argv);
+    t->merged++;
+}
+
 static enum verdict run_trial(struct mas_test *t, const struct mas_trial *trial, struct outcome *o)
 {
     enum verdict v = run_plain(t, trial);
     if (v != SAME)
         return v;
     empty(t->run_dir);
-    if ((v = run_lives(t, trial)) != SAME)
+    if ((v = run_lives(t, trial)) != SAME || (v = run_shards(t, trial)) != SAME)
         return v;
     struct child c;
-    start(t, trial, &trial->free, t->run_dir, &c);
+    start_last(t, trial, &c);
     finish(t, trial, t->run_dir, &c, limit_of(t), o);
     t->runs++;
     if (o->hung)
@@ -192,25 +236,17 @@ static bool still_fails(const void *trial, void *user)
 /* ---- reports ---- */
 
 static void print_command(const struct mas_test *t, const struct mas_trial *trial,
-                          const struct trial_settings *free, const char *label)
+                          const struct trial_settings *free, int shard, const char *label)
 {
     static char text[1 << 15];
     char *argv[TRIAL_ARGS];
-    trial_argv(trial, free, &t->place, "DIR", argv, text, sizeof text);
+    trial_argv(trial, free, shard, &t->place, "DIR", argv, text, sizeof text);
     printf("  %s: mas", label);
     for (int i = 1; argv[i]; i++) {
         bool quote = strcspn(argv[i], " \"'{}[]()*$&|<>;") < strlen(argv[i]);
         printf(quote ? " '%s'" : " %s", argv[i]);
     }
     printf("\n");
-}
-
-static void print_end(const char *path)
-{
-    char *text = differ_read(path);
-    size_t n = strlen(text);
-    printf("%s%s", n > 6000 ? text + n - 6000 : text, n && text[n - 1] != '\n' ? "\n" : "");
-    free(text);
 }
 
 static void print_trial(const struct mas_test *t, const struct mas_trial *trial, enum verdict v,
@@ -222,14 +258,18 @@ static void print_trial(const struct mas_test *t, const struct mas_trial *trial,
     if (v == CRASHED)
         printf(" %d, of the plain command %d", o->status, t->plain.status);
     printf("; plain %.1f s, here %.1f s\n", t->plain.seconds, o->seconds);
-    print_command(t, trial, NULL, "plain");
+    print_command(t, trial, NULL, 0, "plain");
     for (int i = 0; i < trial->n_life; i++) {
         char label[80];
         snprintf(label, sizeof label, "signal %d after %.2f s", trial->life[i].signal,
                  trial->life[i].share * t->plain.seconds);
-        print_command(t, trial, &trial->life[i].free, label);
+        print_command(t, trial, &trial->life[i].free, trial->n_shard ? trial->life[i].shard : 0,
+                      label);
     }
-    print_command(t, trial, &trial->free, "here");
+    for (int i = !!trial->n_shard; i <= trial->n_shard; i++)
+        print_command(t, trial, &trial->free, i, "here");
+    if (trial->n_shard)
+        printf("  then: mas merge --quiet DIR\n");
     if (v == DIFFERENT)
         essence_print_difference(t->plain.essence.s, o->essence.s);
     if (v == HUNG || v == CRASHED || v == REFUSED)
@@ -251,7 +291,8 @@ static void report(struct mas_test *t, const struct mas_trial *trial, int varian
                        .fails = still_fails,
                        .user = t,
                        .seconds = t->shrink_seconds};
-    long plains = t->plains, runs = t->runs, lives = t->lives, killed = t->killed;
+    long plains = t->plains, runs = t->runs, lives = t->lives, killed = t->killed,
+         merged = t->merged;
     double patience = t->patience, slower = t->slower;
     t->patience = 3;
     t->slower = 8;
@@ -267,6 +308,7 @@ static void report(struct mas_test *t, const struct mas_trial *trial, int varian
     t->patience = patience;
     t->slower = slower;
     t->plains = plains, t->runs = runs, t->lives = lives, t->killed = killed;
+    t->merged = merged;
     printf("the pair again: differ_mas --seed %llu --variant %d\n", (unsigned long long)trial->seed,
            variant);
     fflush(stdout);
@@ -295,9 +337,9 @@ static bool one_variant(struct mas_test *t, struct mas_trial *trial, int variant
 
 static bool enough(const struct mas_test *t)
 {
-    printf("%ld plain commands, %ld of them with thinking, %ld variants, %ld failed, %ld refused; "
-           "%ld times started and %ld times stopped before\n",
-           t->plains, t->thinking, t->runs, t->failed, t->refused, t->lives, t->killed);
+    printf("%ld plain commands, %ld of them with thinking, %ld variants, %ld of them merged from "
+           "shards, %ld failed, %ld refused; %ld times started and %ld times stopped before\n",
+           t->plains, t->thinking, t->runs, t->merged, t->failed, t->refused, t->lives, t->killed);
     bool most = t->refused * 20 <= t->plains, met = t->runs < 50 || t->killed;
     if (!most)
         printf("FAILED: more than one plain command in twenty was refused: nothing was compared "
@@ -371,6 +413,8 @@ int main(int argc, char **argv)
     snprintf(t.run_dir, sizeof t.run_dir, "%s/here", t.dir);
     snprintf(t.out, sizeof t.out, "%s/out", t.dir);
     snprintf(t.log, sizeof t.log, "%s/log", t.dir);
+    for (int i = 0; i < TRIAL_SHARDS; i++)
+        snprintf(t.shard_log[i], sizeof t.shard_log[i], "%s/log-%d", t.dir, i + 1);
     mas_place_init(&t.place, need_env("MAS"), need_env("MAS_SOURCE"), t.dir);
     printf("instruction sets %s; cudahost %s\n", t.place.isas,
            t.place.has_cudahost ? "yes" : "not in this build: left out");

@@ -9,6 +9,7 @@
 #include "check.h"
 #include "engine.h"
 #include "gguf_edit.h"
+#include "medqa.h"
 
 /* ---- settings ---- */
 
@@ -205,6 +206,37 @@ static void draw_eval(struct dice *d, struct mas_trial *t, const struct mas_plac
     }
 }
 
+/* Variants of the questions, and a choice among them, with dice of their own. Variants multiply the
+ * questions, so fewer questions are asked for. */
+static void draw_variants(struct mas_trial *t, const struct mas_place *p, uint64_t seed)
+{
+    struct dice d = {.seed = seed ^ 0x76617279};
+    struct trial_settings *h = &t->held;
+    const bool small = *value_of(h, "prompts_dir") != 0;
+    const int which = dice_int(&d, 0, 8);
+    struct trial_setting *n = NULL;
+    for (int i = 0; i < h->n; i++)
+        n = strcmp(h->s[i].name, "--n=") ? n : &h->s[i];
+    if (*value_of(h, "backend") || !n)
+        return;
+    if (dice_chance(&d, 20)) {
+        add_int(h, "--sample=", dice_int(&d, 4, 16));
+        add_word(h, &d, "--sample-seed=", "", "|0|7");
+    }
+    const int asked = atoi(n->value);
+    int of = 1;
+    if (which == 0 && small) {
+        add_value(h, "--permute=", "cyclic");
+        of = 4;
+    } else if (which == 1) {
+        add_value(h, "--none-of-the-above", "yes");
+    } else if (which == 2) {
+        add_value(h, "--paraphrases=", p->words);
+        of = 2;
+    }
+    snprintf(n->value, sizeof n->value, "%d", (asked + of - 1) / of);
+}
+
 /* Adds a pool in bytes that holds one context of this number of tokens, or a little more. */
 static void add_pool(struct trial_settings *f, struct dice *d, const char *name,
                      const struct trial_model *m, const char *type, int context, int page_tokens)
@@ -254,6 +286,9 @@ static void draw_eval_free(struct dice *d, const struct mas_trial *t, const stru
     add_word(f, d, "placement.map_weights", "", "||true");
     add_word(f, d, "logging.level", "", "|||debug|error");
     add_word(f, d, "--concurrency=", "1", "|auto|1|2|3|5|8|12");
+    add_word(f, d, "--node-copy=", "", "||@"); /* a folder beside that of the run */
+    if (!t->n_shard && !device)
+        add_word(f, d, "--workers=", "", "||1|2|3");
     if (device) {
         add_word(f, d, "placement.mode", "", "|latency|throughput");
         add_word(f, d, "placement.link_limit", "", "|2GB");
@@ -425,6 +460,8 @@ void trial_draw_held(struct mas_trial *t, const struct mas_place *p, uint64_t se
     else
         draw_perplexity(&d, t, p);
     draw_thinking(t, p, seed);
+    if (t->command == TRIAL_EVAL)
+        draw_variants(t, p, seed);
 }
 
 static void draw_free(struct dice *d, const struct mas_trial *t, const struct mas_place *p,
@@ -438,11 +475,16 @@ static void draw_free(struct dice *d, const struct mas_trial *t, const struct ma
 
 void trial_draw_free(struct mas_trial *t, const struct mas_place *p, uint64_t seed)
 {
-    struct dice d = {.seed = seed ^ (uint64_t)1 << 63};
+    struct dice d = {.seed = seed ^ (uint64_t)1 << 63}, tasks = {.seed = seed ^ 0x7368617264};
+    t->n_shard =
+        t->command == TRIAL_EVAL && !*value_of(&t->held, "backend") && dice_chance(&tasks, 25)
+            ? dice_int(&tasks, 1, TRIAL_SHARDS)
+            : 0;
     draw_free(&d, t, p, &t->free);
     t->n_life = t->command == TRIAL_EVAL && dice_chance(&d, 30) ? dice_int(&d, 1, TRIAL_LIVES) : 0;
     for (int i = 0; i < t->n_life; i++) {
         draw_free(&d, t, p, &t->life[i].free);
+        t->life[i].shard = dice_int(&tasks, 1, t->n_shard ? t->n_shard : 1);
         t->life[i].share = dice_int(&d, 5, 120) / 100.0;
         t->life[i].signal = dice_chance(&d, 70) ? SIGKILL : SIGTERM;
     }
@@ -452,11 +494,11 @@ void trial_draw_free(struct mas_trial *t, const struct mas_place *p, uint64_t se
 static bool is_needed(const char *name)
 {
     static const char *const names[] = {
-        "model",         "--model=",           "--data=",         "prompts_dir",
-        "specialties",   "max_context_length", "backend",         "placement.cpu_layers",
-        "--backend=",    "--cpu-layers=",      "--ctx=",          "--prompt=",
-        "--tokens=",     "--chunks=",          "--quiet",         "--json",
-        "--logits-out=", "chat.template",      "--chat-template="};
+        "model",         "--model=",           "--data=",          "prompts_dir",
+        "specialties",   "max_context_length", "backend",          "placement.cpu_layers",
+        "--backend=",    "--cpu-layers=",      "--ctx=",           "--prompt=",
+        "--tokens=",     "--chunks=",          "--quiet",          "--json",
+        "--logits-out=", "chat.template",      "--chat-template=", "--sample="};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (!strcmp(names[i], name))
             return true;
@@ -501,6 +543,13 @@ bool trial_drop(void *trial, int part)
         return true;
     }
     part -= TRIAL_LIVES;
+    if (part == 0) { /* one shard less; without shards at last */
+        for (int i = 0; i < t->n_life; i++)
+            if (t->life[i].shard > 1 && t->life[i].shard == t->n_shard)
+                t->life[i].shard--;
+        return t->n_shard && t->n_shard--;
+    }
+    part--;
     int i = part % TRIAL_SETTINGS;
     if (part < TRIAL_SETTINGS)
         return i < t->free.n && drop_free(&t->free.s[i]);
@@ -540,12 +589,12 @@ static void put_setting(struct args *a, const struct trial_setting *s, const cha
         put(a, s->name, "");
     } else if (!strcmp(value, "@")) {
         snprintf(text, sizeof text, "%s%s", s->name, dir);
-        put(a, text, "/logits");
+        put(a, text, strcmp(s->name, "--node-copy=") ? "/logits" : "-copies");
     } else
         put(a, s->name, value);
 }
 
-void trial_argv(const struct mas_trial *t, const struct trial_settings *free,
+void trial_argv(const struct mas_trial *t, const struct trial_settings *free, int shard,
                 const struct mas_place *p, const char *dir, char *argv[TRIAL_ARGS], char *text,
                 size_t size)
 {
@@ -563,6 +612,21 @@ void trial_argv(const struct mas_trial *t, const struct trial_settings *free,
     const struct trial_settings *f = free ? free : &t->free;
     for (int i = 0; i < f->n; i++)
         put_setting(&a, &f->s[i], free ? f->s[i].value : f->s[i].plain, dir);
+    if (shard) {
+        char number[32];
+        snprintf(number, sizeof number, "%d/%d", shard, t->n_shard);
+        put(&a, "--shard=", number);
+    }
+}
+
+void trial_merge_argv(const struct mas_place *p, const char *dir, char *argv[TRIAL_ARGS],
+                      char *text, size_t size)
+{
+    struct args a = {.argv = argv, .text = text, .size = size};
+    put(&a, p->mas, "");
+    put(&a, "merge", "");
+    put(&a, "--quiet", "");
+    put(&a, dir, "");
 }
 
 void trial_key(const struct mas_trial *t, char *key, size_t size)
@@ -626,6 +690,33 @@ static bool opens(const char *backend, const char *isa)
     return can;
 }
 
+/* Questions without a paraphrase, with one and with two of them. */
+static void place_words(struct mas_place *p)
+{
+    static const char *const data[] = {"configs/demo/questions.jsonl",
+                                       "configs/demo/handwritten.jsonl"};
+    snprintf(p->words, sizeof p->words, "%s/words.jsonl", p->dir);
+    FILE *f = fopen(p->words, "w");
+    bool good = f != NULL;
+    for (int k = 0; k < 2 && good; k++) {
+        struct medqa m;
+        struct err e = {0};
+        char path[1024];
+        snprintf(path, sizeof path, "%s/%s", p->source, data[k]);
+        good = medqa_read(path, &m, &e) == 0;
+        for (size_t i = 0; i < m.n && good; i++)
+            for (size_t w = 0; w < (i + 1) % 3 && good; w++)
+                good = fprintf(f, "{\"id\": \"%s\", \"question\": \"Case %zu, in words %zu.\"}\n",
+                               m.question[i].id, i, w) > 0;
+        if (good)
+            medqa_free(&m);
+    }
+    if (!good || fclose(f)) {
+        perror(p->words);
+        exit(70);
+    }
+}
+
 void mas_place_init(struct mas_place *p, const char *mas, const char *source, const char *dir)
 {
     *p = (struct mas_place){
@@ -647,6 +738,7 @@ void mas_place_init(struct mas_place *p, const char *mas, const char *source, co
     place_model(p, "rope31", "tests/golden/logits_llama_rope31.gguf", 0.1);
     place_model(p, "mistral", "tests/golden/logits_mistral.gguf", 0.1);
     place_thinks(p);
+    place_words(p);
     for (int i = 0; i < N_SCHEMA; i++) {
         char path[300];
         snprintf(path, sizeof path, "%s/schema%d.json", dir, i);

@@ -13,9 +13,10 @@
 
 #include "differ.h"
 
-#define TRIAL_SETTINGS 28
+#define TRIAL_SETTINGS 32
 #define TRIAL_VALUE 600
 #define TRIAL_LIVES 3
+#define TRIAL_SHARDS 4
 #define TRIAL_ARGS 128
 
 enum trial_command { TRIAL_EVAL, TRIAL_GENERATE, TRIAL_PERPLEXITY };
@@ -37,6 +38,7 @@ struct trial_settings {
 
 /* The command is stopped while it runs, and continued under other free settings. */
 struct trial_life {
+    int shard; /* of n_shard, the one that is stopped; 1 if there are none */
     struct trial_settings free;
     double share; /* time of the stop, as a share of the plain command's time */
     int signal;
@@ -46,6 +48,9 @@ struct mas_trial {
     uint64_t seed;
     enum trial_command command;
     struct trial_settings held, free;
+    /* 0 = one command; otherwise n_shard commands `eval --shard`, which start together, and a merge
+     * of their results. */
+    int n_shard;
     int n_life;
     struct trial_life life[TRIAL_LIVES];
 };
@@ -67,9 +72,10 @@ struct mas_place {
     struct trial_model model[8]; /* the first two are the toy models */
     struct trial_model thinks;   /* the second one, with the control tokens of Qwen3 */
     char thinks_path[300];
+    char words[300]; /* paraphrases of most questions of both data files */
 };
 
-/* Reads the facts of the machine; makes draft models and schema files in dir. */
+/* Reads the facts of the machine; makes draft models, schema files and paraphrases in dir. */
 void mas_place_init(struct mas_place *p, const char *mas, const char *source, const char *dir);
 
 /* Held and free settings have streams of draws of their own: many variants share one plain
@@ -80,17 +86,20 @@ void trial_draw_free(struct mas_trial *t, const struct mas_place *p, uint64_t se
 bool trial_thinks(const struct mas_trial *t); /* its model may think before it replies */
 
 /* Drops a part; the number of parts is the same for every trial. */
-enum { TRIAL_PARTS = 1 + TRIAL_LIVES + 2 * TRIAL_SETTINGS };
+enum { TRIAL_PARTS = 2 + TRIAL_LIVES + 2 * TRIAL_SETTINGS };
 bool trial_drop(void *trial, int part);
 
 /*
  * The arguments of the command after the program's name, NULL-terminated; text holds them. free
- * NULL: the plain command. dir: the folder of an eval run; for other commands, the folder of their
- * files.
+ * NULL: the plain command. shard: number of the shard, 0 = none. dir: the folder of an eval run;
+ * for other commands, the folder of their files.
  */
-void trial_argv(const struct mas_trial *t, const struct trial_settings *free,
+void trial_argv(const struct mas_trial *t, const struct trial_settings *free, int shard,
                 const struct mas_place *p, const char *dir, char *argv[TRIAL_ARGS], char *text,
                 size_t size);
+/* The command that merges the shards in dir. */
+void trial_merge_argv(const struct mas_place *p, const char *dir, char *argv[TRIAL_ARGS],
+                      char *text, size_t size);
 /* The held settings as one text: two trials that share a plain command have equal texts. */
 void trial_key(const struct mas_trial *t, char *key, size_t size);
 

@@ -197,8 +197,9 @@ static void cells_are_run_model_by_model(void **state)
     config_free(&c);
 }
 
+static const struct grid_data data_s = {.sha256 = "s", .subset = "", .variants = ""};
 static const struct gridfile_about about = {
-    .version = "v", .data_path = "d", .data_sha256 = "s", .subset = "", .asked = 3};
+    .version = "v", .data_path = "d", .data = &data_s, .asked = 3};
 
 static void a_cell_keeps_its_folder_as_long_as_it_is_the_same(void **state)
 {
@@ -212,7 +213,7 @@ static void a_cell_keeps_its_folder_as_long_as_it_is_the_same(void **state)
     test_mkdir(dir);
     make(&c, &g, false,
          "model: demo\ntemperature: 0.5\nexperiment:\n  factors:\n    strategy: [direct, cot]\n");
-    ok(grid_identify(&g, false, "s", "", &e));
+    ok(grid_identify(&g, &data_s, &e));
     ok(gridfile_write(dir, &g, &about, NULL, &e));
     grid_close(&g);
     config_free(&c);
@@ -223,7 +224,7 @@ static void a_cell_keeps_its_folder_as_long_as_it_is_the_same(void **state)
     make(
         &c, &g, false,
         "model: demo\nexperiment:\n  factors:\n    strategy: [cot]\n    temperature: [0.5, 0.7]\n");
-    ok(grid_identify(&g, false, "s", "", &e));
+    ok(grid_identify(&g, &data_s, &e));
     ok(gridfile_adopt(&g, &was, &notes, &e));
     names(&g, "cot cot,temperature=0.7");
     assert_string_equal(notes.s, "the experiment has changed: 1 cells kept, 1 new, 1 removed\n"
@@ -238,7 +239,8 @@ static void a_cell_keeps_its_folder_as_long_as_it_is_the_same(void **state)
     config_free(&c);
     /* other data: all cells are new, and no folder is taken twice; direct comes back as another */
     make(&c, &g, false, "model: demo\nexperiment:\n  factors:\n    strategy: [direct, cot]\n");
-    ok(grid_identify(&g, false, "other", "", &e));
+    const struct grid_data other = {.sha256 = "other", .subset = "", .variants = ""};
+    ok(grid_identify(&g, &other, &e));
     str_clear(&notes);
     ok(gridfile_adopt(&g, &was, &notes, &e));
     names(&g, "direct-2 cot-2");

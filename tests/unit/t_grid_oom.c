@@ -9,8 +9,9 @@
 static char dir[256], path[300], data[2000];
 static size_t n_data;
 
+static const struct grid_data data_s = {.sha256 = "s", .subset = "", .variants = ""};
 static const struct gridfile_about about = {
-    .version = "v", .data_path = "d", .data_sha256 = "s", .subset = "", .asked = 3};
+    .version = "v", .data_path = "d", .data = &data_s, .asked = 3};
 
 static int make(struct config *c, struct grid *g, struct err *e)
 {
@@ -21,7 +22,7 @@ static int make(struct config *c, struct grid *g, struct err *e)
     if (rc == 0)
         rc = grid_open(c, false, g, e);
     if (rc == 0)
-        rc = grid_identify(g, false, "s", "", e);
+        rc = grid_identify(g, &data_s, e);
     return rc;
 }
 

@@ -631,6 +631,7 @@ static int experiment(const struct options *o, const struct config *base, struct
                                    .out = o->out,
                                    .n = o->n,
                                    .shard = o->shard,
+                                   .variants = o->variants,
                                    .concurrency = o->concurrency,
                                    .shuffle = o->shuffle,
                                    .fresh = o->fresh,
@@ -640,11 +641,6 @@ static int experiment(const struct options *o, const struct config *base, struct
              o->curve ? "--curve" : "--timeline");
     if (o->match)
         FAIL(e, ERR_USAGE, "--match-tokens is for one run; an experiment has several");
-    if (variants_given(&o->variants))
-        FAIL(e, ERR_USAGE,
-             "%s are for one run, an experiment has several; write a file with mas vary and give "
-             "it with --data",
-             variants_names);
     if (o->step || o->ids || o->sample || o->sample_seed >= 0)
         FAIL(e, ERR_USAGE,
              "an experiment chooses its records itself: set experiment.data.step, .ids or "

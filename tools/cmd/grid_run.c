@@ -33,6 +33,8 @@ struct grid_state_of_run {
     struct grid g;
     struct medqa m;
     struct str subset;
+    struct variants variants; /* that took the places of the chosen records */
+    struct str varied;        /* JSON text of them; "" = none */
     struct runfolder_asked asked;
     struct folder folder;
     struct shard_work work; /* lease NULL = the whole */
@@ -51,6 +53,23 @@ struct grid_state_of_run {
 
 /* ---- the questions --------------------------------------------------------------------------- */
 
+/* Puts the variants that the command or the experiment names in the places of the records. */
+static int vary(struct grid_state_of_run *s, size_t n, struct err *e)
+{
+    const struct grid_options *go = &s->g.options;
+    s->variants = s->o->variants;
+    if (!variants_given(&s->variants))
+        s->variants = (struct variants){.permute = *go->permute ? go->permute : NULL,
+                                        .none = go->none_of_the_above,
+                                        .file = *go->paraphrases ? go->paraphrases : NULL};
+    if (s->variants.permute && strcmp(s->variants.permute, "cyclic") != 0)
+        FAIL(e, ERR_CONFIG, GRID_GROUP ".data.permute: '%s' is not known; write cyclic",
+             s->variants.permute);
+    TRY(variants_take(&s->variants, &s->m, n, &s->varied, e));
+    s->asked = runfolder_count(&s->m, variants_given(&s->variants) ? s->variants.count.records : n);
+    return 0;
+}
+
 static int choose(struct grid_state_of_run *s, struct err *e)
 {
     const struct grid_options *go = &s->g.options;
@@ -68,8 +87,7 @@ static int choose(struct grid_state_of_run *s, struct err *e)
         fprintf(stderr, "%zu of %zu records chosen; the figures are about these\n", s->m.n_records,
                 all);
     }
-    s->asked = runfolder_count(&s->m, (size_t)n);
-    return 0;
+    return vary(s, (size_t)n, e);
 }
 
 /* ---- the folder of the whole ----------------------------------------------------------------- */
@@ -149,14 +167,19 @@ done:
     return rc;
 }
 
+static struct grid_data data_of(const struct grid_state_of_run *s)
+{
+    return (struct grid_data){.sha256 = s->m.sha256,
+                              .subset = s->subset.s,
+                              .variants = s->varied.s,
+                              .shuffle = s->o->shuffle};
+}
+
 static int save(const struct grid_state_of_run *s, struct err *e)
 {
-    const struct gridfile_about about = {.version = MAS_COMMIT,
-                                         .data_path = s->o->data,
-                                         .data_sha256 = s->m.sha256,
-                                         .subset = s->subset.s,
-                                         .asked = s->asked.records,
-                                         .shuffle = s->o->shuffle};
+    const struct grid_data data = data_of(s);
+    const struct gridfile_about about = {
+        .version = MAS_COMMIT, .data_path = s->o->data, .data = &data, .asked = s->asked.records};
     return gridfile_write(s->folder.dir, &s->g, &about, s->past.doc ? &s->past : NULL, e);
 }
 
@@ -164,14 +187,14 @@ static int save(const struct grid_state_of_run *s, struct err *e)
 static int describe_whole(struct grid_state_of_run *s, struct str *grid, struct str *settings,
                           struct err *e)
 {
-    const struct gridfile_about about = {.version = MAS_COMMIT,
-                                         .data_path = s->o->data,
-                                         .data_sha256 = s->m.sha256,
-                                         .subset = s->subset.s,
-                                         .asked = s->asked.records,
-                                         .shuffle = s->o->shuffle};
+    const struct grid_data data = data_of(s);
+    const struct gridfile_about about = {
+        .version = MAS_COMMIT, .data_path = s->o->data, .data = &data, .asked = s->asked.records};
     TRY(gridfile_text(&s->g, &about, NULL, grid, e));
-    str_addf(settings, "\"shuffle\": %s, \"cells\": {", s->o->shuffle ? "true" : "false");
+    str_addf(settings, "\"shuffle\": %s, ", s->o->shuffle ? "true" : "false");
+    if (s->varied.len)
+        str_addf(settings, "\"variants\": %s, ", s->varied.s);
+    str_adds(settings, "\"cells\": {");
     for (size_t i = 0; i < s->g.n; i++) {
         str_adds(settings, i ? ", " : "");
         str_add_json(settings, s->g.cell[i].name, strlen(s->g.cell[i].name));
@@ -261,7 +284,8 @@ static int begin(struct grid_state_of_run *s, struct err *e)
     if (!s->model || !s->pace)
         return NOMEM(e, s->g.n * sizeof *s->model, "models");
     s->n_model = s->g.n;
-    TRY(grid_identify(&s->g, s->o->shuffle, s->m.sha256, s->subset.s, e));
+    const struct grid_data data = data_of(s);
+    TRY(grid_identify(&s->g, &data, e));
     if (s->o->shard.shard.n)
         TRY(begin_shard(s, e));
     else if (!s->o->out)
@@ -467,6 +491,7 @@ static int ask(struct grid_state_of_run *s, struct grid_cell *c, struct clinic *
                               .data_path = s->o->data,
                               .data = cell_data(s, c),
                               .asked = asked->records,
+                              .paraphrases = variants_text(&s->variants),
                               .lease = s->work.lease,
                               .fresh = s->o->fresh,
                               .repair = s->o->repair};
@@ -517,6 +542,7 @@ static int run_cell(struct grid_state_of_run *s, struct grid_cell *c, struct err
     TRY(open_model(s, c, e));
     TRY(clinic_open_on(&c->config, s->llm, s->o->shuffle, &k, e));
     k.env.subset = s->subset.len ? s->subset.s : NULL;
+    k.env.variants = s->varied.len ? s->varied.s : NULL;
     if (s->work.lease)
         k.env.shard = s->model[c->model].mark.s;
     rc = ask(s, c, &k, e);
@@ -620,7 +646,8 @@ static int finish(struct grid_state_of_run *s, int rc, struct err *e)
 
 int grid_run(const struct grid_request *r, struct err *e)
 {
-    struct grid_state_of_run s = {.o = r, .subset = STR_INIT, .folder = {.lock = -1}, .open = -1};
+    struct grid_state_of_run s = {
+        .o = r, .subset = STR_INIT, .varied = STR_INIT, .folder = {.lock = -1}, .open = -1};
     int rc;
     TRY_DONE(grid_open(r->base, r->shuffle, &s.g, e));
     TRY_DONE(choose(&s, e));
@@ -648,5 +675,7 @@ done:
     grid_close(&s.g);
     medqa_free(&s.m);
     str_free(&s.subset);
+    str_free(&s.varied);
+    variants_free(&s.variants);
     return rc;
 }

@@ -6,6 +6,7 @@
 #include "clinic.h"
 #include "grid.h"
 #include "shard_work.h"
+#include "variants.h"
 
 struct grid_request {
     const struct clinic_options *clinic;
@@ -15,6 +16,7 @@ struct grid_request {
     int n, concurrency;        /* 0 = the experiment's number of records; as in run_options */
     bool shuffle, fresh, repair;
     struct shard_ask shard;
+    struct variants variants; /* if they name any, in place of the experiment's; not yet taken */
 };
 /* ERR_ITEMS: some cells failed, or have failed questions; the others are done. ERR_CANCEL: stopped;
  * the same call goes on. Other errors: nothing was run. */
