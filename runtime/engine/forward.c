@@ -307,11 +307,12 @@ static uint64_t forward_key(const struct forward *f, const struct batch *b, int 
     if (!f->on->ops->replay || f->lim.no_record || f->plain || !place_recordable(f->place) ||
         b->n_row > RECORD_ROWS || b->n_row != b->n_logit)
         return 0;
-    int top = f->lim.max_kv_len;
-    for (*bound = 256; *bound < b->max_kv_len;)
-        *bound = *bound > top / 2 ? top : *bound * 2;
-    *bound = *bound < top ? *bound : top;
-    return (uint64_t)mb->first_logit << 53 | (uint64_t)*bound << 32 | (uint64_t)mb->k << 25 |
+    const int top = f->lim.max_kv_len;
+    int most = 256;
+    while (most < b->max_kv_len)
+        most = most > top / 2 ? top : most * 2;
+    *bound = most = most < top ? most : top; /* bound may be that of b */
+    return (uint64_t)mb->first_logit << 53 | (uint64_t)most << 32 | (uint64_t)mb->k << 25 |
            (uint64_t)(mb->n > 1) << 24 | (uint64_t)f->lim.record_key << 16 |
            (uint64_t)b->n_seq << 8 | (uint64_t)b->n_row;
 }

@@ -117,6 +117,36 @@ static void results_hold_with_k_quants(void **state)
     jobs_free(want);
 }
 
+/* Recordings are kept for each power of two of the longest sequence, from 256 tokens on. Replies
+ * that grow past one take the next. */
+static void recorded_steps_hold_past_256_and_512_tokens(void **state)
+{
+    (void)state;
+    static const int prompt[3] = {248, 200, 505};
+    struct engine_options o = cudahost_options();
+    o.model = TEST_SOURCE "/configs/demo/toy_mini.gguf";
+    o.n_ctx = 1024;
+    o.n_seq = 3;
+    struct jobs *js[2];
+    for (int record = 0; record < 2; record++) {
+        o.no_record = !record;
+        struct engine *en = open_engine(&o);
+        js[record] = jobs_make(3, 505, 505, 20, 5, engine_info(en)->n_vocab);
+        for (int i = 0; i < 3; i++) {
+            js[record]->job[i].r.n_prompt = prompt[i];
+            jobs_submit(en, js[record], i, i + 1);
+            if (i != 1) /* the first one alone, then two of different lengths */
+                jobs_wait(js[record]);
+        }
+        jobs_wait(js[record]);
+        engine_close(en);
+        assert_string_equal(cushim_findings(), "");
+    }
+    jobs_equal(js[0], js[1], "recorded, past 256 and 512 tokens");
+    jobs_free(js[0]);
+    jobs_free(js[1]);
+}
+
 static struct engine_options drafting(struct engine_options o)
 {
     o.max_draft = 4;
@@ -481,6 +511,7 @@ int main(void)
         cmocka_unit_test(results_do_not_depend_on_batch_pages_chunks_cache_or_recording),
         cmocka_unit_test(results_hold_with_a_q8_0_cache_and_quantised_weights),
         cmocka_unit_test(results_hold_with_k_quants),
+        cmocka_unit_test(recorded_steps_hold_past_256_and_512_tokens),
         cmocka_unit_test(results_do_not_depend_on_drafts),
         cmocka_unit_test(streamed_weights_give_what_resident_ones_give),
         cmocka_unit_test(layers_on_the_cpu_give_the_same_at_every_run),
