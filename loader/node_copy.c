@@ -239,7 +239,8 @@ static int copier_lock(struct node_copier *c, bool *has, char sha256[65], struct
     TRY_DONE(str_ok(&path, "a path", e));
     c->lock = open(path.s, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (c->lock < 0)
-        TRY_DONE(err_set(e, ERR_CREATE, "cannot create %s: %s", path.s, strerror(errno)));
+        TRY_DONE(err_set(e, ERR_CREATE, "cannot create %s: %s; name a folder that you may write",
+                         path.s, strerror(errno)));
     while (flock(c->lock, LOCK_EX | LOCK_NB) != 0) {
         const struct timespec t = {.tv_nsec = COPY_WAIT_NS};
         long pid = 0;
@@ -277,8 +278,9 @@ static int copier_dir(struct node_copier *c, const char *path, struct err *e)
     for (int i = 0; i < 2; i++) {
         const char *dir = i ? c->dir.s : c->o->dir;
         if (mkdir(dir, 0777) != 0 && errno != EEXIST)
-            TRY_DONE(
-                err_set(e, ERR_CREATE, "cannot create the folder %s: %s", dir, strerror(errno)));
+            TRY_DONE(err_set(e, ERR_CREATE,
+                             "cannot create the folder %s: %s; name a folder that you may write",
+                             dir, strerror(errno)));
     }
 done:
     mem_free(real);

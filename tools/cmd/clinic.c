@@ -309,6 +309,13 @@ static int open_llm(const struct clinic_options *o, const struct config *config,
     po.model_file = copy.len ? copy.s : NULL;
     if (rc == 0)
         rc = provider_open(&po, out, e);
+    if (rc == ERR_DATA && copy.len) {
+        const struct err why = *e;
+        rc = err_set(e, rc,
+                     "%s; this file is a copy: remove it, and it is copied again, unless the "
+                     "original has the same fault",
+                     why.msg);
+    }
     if (rc == 0 && *copied && hash && strcmp(copied, llm_info(*out)->model_sha256) != 0) {
         rc = err_set(
             e, ERR_DATA,
