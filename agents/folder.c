@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "merged.h"
 #include "outfile.h"
 #include "vary.h"
 #include "zio.h"
@@ -127,7 +128,7 @@ int folder_make(struct folder *f, const char *dir, struct err *e)
     return 0;
 }
 
-int folder_lock(struct folder *f, struct err *e)
+static int lock(struct folder *f, bool must, struct err *e)
 {
     char path[1100], pid[32] = "";
     folder_path(f, "lock", path);
@@ -135,6 +136,8 @@ int folder_lock(struct folder *f, struct err *e)
     if (f->lock < 0)
         FAIL(e, ERR_CREATE, "cannot create %s: %s", path, strerror(errno));
     if (flock(f->lock, LOCK_EX | LOCK_NB) != 0) {
+        if (!must && errno != EWOULDBLOCK)
+            return 0;
         ssize_t n = errno == EWOULDBLOCK ? pread(f->lock, pid, sizeof pid - 1, 0) : -1;
         if (n < 0)
             FAIL(e, ERR_CREATE, "cannot lock %s: %s", path, strerror(errno));
@@ -147,6 +150,16 @@ int folder_lock(struct folder *f, struct err *e)
     if (ftruncate(f->lock, 0) != 0)
         FAIL(e, ERR_IO, "cannot write %s: %s", path, strerror(errno));
     return zio_write_all(f->lock, path, pid, (size_t)n, e);
+}
+
+int folder_lock(struct folder *f, struct err *e)
+{
+    return lock(f, true, e);
+}
+
+int folder_lock_if(struct folder *f, struct err *e)
+{
+    return lock(f, false, e);
 }
 
 void folder_free_name(const struct folder *f, const char *stem, char out[64])
@@ -177,15 +190,15 @@ static int folder_move_parts(const struct folder *f, const char *sub, bool *any,
     return rc;
 }
 
-int folder_set_aside(const struct folder *f, struct str *notes, struct err *e)
+int folder_set_aside(const struct folder *f, const char *keep, struct str *notes, struct err *e)
 {
     static const char *const names[] = {"run.json",     "traces.jsonl", "traces.jsonl.gz",
                                         "summary.json", "results.csv",  "records.jsonl",
-                                        VARY_FILE};
+                                        VARY_FILE,      MERGED_FILE};
     char sub[64], from[1100], to[1200];
     bool any = false;
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-        any |= folder_has(f, names[i]);
+        any |= (!keep || strcmp(names[i], keep) != 0) && folder_has(f, names[i]);
     TRY(folder_move_parts(f, NULL, &any, e));
     if (!any)
         return 0;
@@ -198,6 +211,8 @@ int folder_set_aside(const struct folder *f, struct str *notes, struct err *e)
             FAIL(e, ERR_CREATE, "cannot create %s: %s", to, strerror(errno));
     }
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (keep && !strcmp(names[i], keep))
+            continue;
         folder_path(f, names[i], from);
         snprintf(to, sizeof to, "%s/%s/%s", f->dir, sub, names[i]);
         if (rename(from, to) != 0 && errno != ENOENT)

@@ -20,6 +20,8 @@ struct folder {
 int folder_make(struct folder *f, const char *dir, struct err *e);
 /* Holds the lock until folder_close. ERR_CREATE names the process that holds it. */
 int folder_lock(struct folder *f, struct err *e);
+/* The same; on a file system without locks it holds nothing and is no error. */
+int folder_lock_if(struct folder *f, struct err *e);
 void folder_close(struct folder *f); /* gives the lock back if it is held */
 
 void folder_path(const struct folder *f, const char *name, char out[1100]);
@@ -35,7 +37,8 @@ int folder_publish(const struct folder *f, const char *name, const void *data, s
                    struct err *e);
 /* The next free name of the form stem or stem.N. */
 void folder_free_name(const struct folder *f, const char *stem, char out[64]);
-/* Moves the files of a former run into the first free old-N and notes that. ERR_CREATE, ERR_IO. */
-int folder_set_aside(const struct folder *f, struct str *notes, struct err *e);
+/* Moves the files of a former run into the first free old-N and notes that. keep: the name of one
+ * that stays; NULL = none. ERR_CREATE, ERR_IO. */
+int folder_set_aside(const struct folder *f, const char *keep, struct str *notes, struct err *e);
 
 #endif

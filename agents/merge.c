@@ -2,15 +2,18 @@
 #define _GNU_SOURCE
 #include "merge.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "folder.h"
 #include "jdoc.h"
 #include "jscan.h"
 #include "mem.h"
+#include "merged.h"
 #include "replay.h"
 #include "sha256.h"
 #include "shard.h"
@@ -44,6 +47,9 @@ struct merge {
     json_t *doc;
     const json_t *grid; /* NULL = a single run */
     const char *command, *data_sha256;
+    char study[65]; /* sha256 of the study in shards.json */
+    bool own;       /* the result goes into the folder of the shards */
+    struct str notes;
     int of;
     size_t asked, questions, rejected;
     struct str records_text;
@@ -133,14 +139,17 @@ static int merge_study(struct merge *m, struct err *e)
 {
     json_t *study = NULL;
     json_int_t format = 0, of = 0, asked = 0;
-    const char *hash = NULL;
+    const char *hash = NULL, *text = NULL;
     char sha256[65], path[1100];
+    size_t n = 0;
     TRY(jdoc_load(m->text.s, m->text.len, &m->doc, e));
     TRY(jdoc_int(m->doc, "format", 0, INT32_MAX, &format, e));
     if (format != SHARD_FORMAT)
         FAIL(e, ERR_CONFIG, "format %lld, this program reads format %d", (long long)format,
              SHARD_FORMAT);
     TRY(jdoc_get(m->doc, "study", JSON_OBJECT, &study, e));
+    TRY(merge_member(m->text.s, m->text.len, "study", &text, &n, e));
+    TRY(sha256_hex(text, n, m->study, e));
     TRY(jdoc_string(m->doc, "command", &m->command, e));
     TRY(jdoc_int(study, "of", 1, SHARD_MOST, &of, e));
     TRY(jdoc_int(study, "asked", 0, TRACE_INDEX, &asked, e));
@@ -189,7 +198,7 @@ int merge_open(const char *dir, struct merge **out, struct err *e)
     if (!m)
         return NOMEM(e, sizeof *m, "a study");
     m->folder.lock = m->out.lock = -1;
-    m->text = m->records_text = (struct str)STR_INIT;
+    m->text = m->records_text = m->notes = (struct str)STR_INIT;
     if ((size_t)snprintf(m->folder.dir, sizeof m->folder.dir, "%s", dir) >= 900)
         TRY_DONE(err_set(e, ERR_USAGE, "the folder's name is too long: %zu bytes, at most 899",
                          strlen(dir)));
@@ -217,7 +226,9 @@ void merge_close(struct merge *m)
     if (!m)
         return;
     lease_give(m->lease);
+    folder_close(&m->out);
     json_decref(m->doc);
+    str_free(&m->notes);
     str_free(&m->text);
     str_free(&m->records_text);
     records_free(&m->records);
@@ -446,11 +457,41 @@ int merge_check(struct merge *m, struct str *faults, struct err *e)
 int merge_begin(struct merge *m, const char *out, const atomic_int *stop, struct err *e)
 {
     const struct lease_options lo = {.dir = out, .what = out, .stop = stop};
+    struct merged mark = {.cases = ""};
+    struct stat a, b;
+    bool stale;
     TRY(folder_make(&m->out, out, e));
     if (strlen(m->out.dir) > 880)
         FAIL(e, ERR_USAGE, "the folder's name is too long: %zu bytes, at most 880",
              strlen(m->out.dir));
-    return lease_take(&lo, &m->lease, e);
+    if (stat(m->folder.dir, &a) != 0 || stat(m->out.dir, &b) != 0)
+        FAIL(e, ERR_IO, "cannot look at %s and %s: %s", m->folder.dir, m->out.dir, strerror(errno));
+    m->own = a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+    memcpy(mark.study, m->study, sizeof mark.study);
+    TRY(folder_lock_if(&m->out, e)); /* an evaluation may write there */
+    TRY(lease_take(&lo, &m->lease, e));
+    TRY(merged_check(&m->out, &mark, m->own, &stale, e));
+    return m->grid ? merged_write(&m->out, &mark, e) : 0;
+}
+
+const char *merge_notes(const struct merge *m)
+{
+    return m->notes.s;
+}
+
+/* The folder of a cell's result is empty, or that of an earlier merge of the same cases; or it gets
+ * empty, because the shards have other cases now. */
+static int merge_place(struct merge *m, const char *dir, const struct merged *mark, struct err *e)
+{
+    struct folder f = {.lock = -1};
+    bool stale;
+    TRY(folder_make(&f, dir, e));
+    TRY(merged_check(&f, mark, m->own, &stale, e));
+    if (stale) {
+        str_addf(&m->notes, "the shards have changed since the last merge into %s\n", f.dir);
+        TRY(folder_set_aside(&f, m->own ? "records.jsonl" : NULL, &m->notes, e));
+    }
+    return merged_write(&f, mark, e);
 }
 
 struct merge_line { /* a case with its calls, in the text of its shard */
@@ -529,29 +570,71 @@ static int merge_collect(const struct merge *m, const struct merge_cell *c, stru
     return 0;
 }
 
-static int merge_lines(const struct merge *m, const struct merge_cell *c, struct trace *t,
+/* The lines of all cases; begin (questions + 1): the offset of each case, then the end. */
+struct merge_cases {
+    struct str text;
+    size_t n, *begin, *record;
+};
+
+static void merge_cases_free(struct merge_cases *s)
+{
+    str_free(&s->text);
+    mem_free(s->begin);
+    mem_free(s->record);
+}
+
+static int merge_lines(const struct merge *m, const struct merge_cell *c, struct merge_cases *out,
                        struct err *e)
 {
     struct replay *r = mem_zalloc((size_t)m->of, sizeof *r);
     struct merge_line *lines = NULL;
-    struct str text = STR_INIT;
     size_t n = 0;
-    int rc = r ? 0 : NOMEM(e, (size_t)m->of * sizeof *r, "shards");
+    *out = (struct merge_cases){.text = STR_INIT,
+                                .begin = mem_zalloc(m->questions + 1, sizeof *out->begin),
+                                .record = mem_zalloc(m->questions + 1, sizeof *out->record)};
+    int rc = r && out->begin && out->record
+                 ? 0
+                 : NOMEM(e, m->questions * sizeof *out->record, "merged cases");
     if (rc == 0)
         rc = merge_collect(m, c, r, &lines, &n, e);
-    for (size_t i = 0; i < n && rc == 0; i++)
-        if (!trace_has(t, (int64_t)lines[i].record))
-            rc = merge_case(&r[lines[i].shard], &lines[i], &text, e);
+    for (size_t i = 0; i < n && rc == 0; i++) {
+        rc = merge_case(&r[lines[i].shard], &lines[i], &out->text, e);
+        out->record[i] = lines[i].record;
+        out->begin[i + 1] = out->text.len;
+    }
+    out->n = n;
     if (rc == 0)
-        rc = str_ok(&text, "merged cases", e);
-    if (rc == 0 && text.len)
-        rc = trace_import(t, &text, e);
+        rc = str_ok(&out->text, "merged cases", e);
     for (int i = 0; r && i < m->of; i++)
         replay_free(&r[i]);
     mem_free(r);
     mem_free(lines);
+    return rc;
+}
+
+/* Writes the cases that an interrupted merge has not written. */
+static int merge_import(const struct merge_cases *s, struct trace *t, struct err *e)
+{
+    struct str text = STR_INIT;
+    for (size_t i = 0; i < s->n; i++)
+        if (!trace_has(t, (int64_t)s->record[i]))
+            str_add(&text, s->text.s + s->begin[i], s->begin[i + 1] - s->begin[i]);
+    int rc = str_ok(&text, "merged cases", e);
+    if (rc == 0 && text.len)
+        rc = trace_import(t, &text, e);
     str_free(&text);
     return rc;
+}
+
+static int merge_mark(const struct merge *m, const struct merge_cell *c,
+                      const struct merge_cases *s, struct merged *out, struct err *e)
+{
+    char part[3][65];
+    TRY(sha256_hex(c->identity.s, c->identity.len, part[0], e));
+    TRY(sha256_hex(c->sessions.s, c->sessions.len, part[1], e));
+    TRY(sha256_hex(s->text.s, s->text.len, part[2], e));
+    memcpy(out->study, m->study, sizeof out->study);
+    return sha256_hex(part, sizeof part, out->cases, e);
 }
 
 /* Each shard keeps the file of paraphrases that its identity names by a hash. */
@@ -581,7 +664,11 @@ int merge_write(struct merge *m, size_t cell, char dir[1024], struct trace **t, 
     const char *s = NULL;
     size_t n = 0;
     struct trace *to = NULL;
+    struct merge_cases cases;
+    struct merged mark;
     int rc;
+    TRY_DONE(merge_lines(m, c, &cases, e));
+    TRY_DONE(merge_mark(m, c, &cases, &mark, e));
     TRY_DONE(merge_member(m->text.s, m->text.len, "data", &s, &n, e));
     str_add(&describe, s, n);
     TRY_DONE(str_ok(&describe, "run.json", e));
@@ -594,14 +681,16 @@ int merge_write(struct merge *m, size_t cell, char dir[1024], struct trace **t, 
                                     .asked = m->asked,
                                     .lease = m->lease,
                                     .given = &given};
+    TRY_DONE(merge_place(m, dir, &mark, e));
     TRY_DONE(trace_open(&o, &to, e));
     TRY_DONE(merge_paraphrases(m, c, dir, e));
-    TRY_DONE(merge_lines(m, c, to, e));
+    TRY_DONE(merge_import(&cases, to, e));
     TRY_DONE(trace_seal(to, e));
     *t = to;
     to = NULL;
 done:
     trace_close(to);
+    merge_cases_free(&cases);
     str_free(&describe);
     return rc;
 }

@@ -30,9 +30,13 @@ void merge_counts(const struct merge *m, size_t cell, size_t *questions, size_t 
 /* Checks all shards of all cells. Appends a line a fault to faults. ERR_AGAIN: shards are missing
  * or unfinished; ERR_CONFIG: a shard is of another study; ERR_DATA: one is damaged. */
 int merge_check(struct merge *m, struct str *faults, struct err *e);
-/* Makes the folder of the result and takes its lease. stop: as in lease_options. ERR_CREATE. */
+/* Makes the folder of the result, locks it and takes its lease. stop: as in lease_options.
+ * ERR_CREATE: another process writes there, or it holds another run. */
 int merge_begin(struct merge *m, const char *out, const atomic_int *stop, struct err *e);
-/* Writes one checked cell into that folder and seals it. *t: its trace, open for reports. dir: its
+/* What merge_write did to former results, for people: lines; "" = nothing. */
+const char *merge_notes(const struct merge *m);
+/* Writes one checked cell into that folder and seals it. The result of an earlier merge of these
+ * shards is moved into old-N when the shards have other cases now. *t: its trace, open for reports. dir: its
  * folder. */
 int merge_write(struct merge *m, size_t cell, char dir[1024], struct trace **t, struct err *e);
 /* Writes grid.json of an experiment; nothing for a single run. */

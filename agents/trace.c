@@ -54,18 +54,28 @@ static int trace_cut(struct trace *t, const char *tail, size_t n, struct err *e)
     return rc;
 }
 
+static void trace_note_failed(struct trace *t, size_t failed, const char *former)
+{
+    if (failed)
+        str_addf(&t->notes, "%zu failed question%s asked again; the former file is %s\n", failed,
+                 failed == 1 ? " is" : "s are", former);
+}
+
 /* Puts the good cases in place of the damaged file, which is kept. */
 static int trace_repair(struct trace *t, const struct trace_scan *s, const struct str *kept,
                         struct err *e)
 {
     char path[1100], bad[1100], name[64];
-    folder_free_name(&t->folder, "traces.jsonl.bad", name);
+    folder_free_name(&t->folder, s->damaged ? "traces.jsonl.bad" : "traces.jsonl.old", name);
     folder_path(&t->folder, "traces.jsonl", path);
     folder_path(&t->folder, name, bad);
     if (link(path, bad) != 0)
-        FAIL(e, ERR_IO, "cannot keep the damaged trace as %s: %s", bad, strerror(errno));
+        FAIL(e, ERR_IO, "cannot keep the former trace as %s: %s", bad, strerror(errno));
     TRY(folder_save(&t->folder, "traces.jsonl", kept->s, kept->len, e));
     t->end = (off_t)kept->len;
+    trace_note_failed(t, s->failed, bad);
+    if (!s->damaged)
+        return 0;
     str_addf(&t->notes,
              "repaired: %lld damaged places from line %lld on, %zu cases kept; the damaged file "
              "is %s\n",
@@ -73,12 +83,15 @@ static int trace_repair(struct trace *t, const struct trace_scan *s, const struc
     return 0;
 }
 
-static int trace_load_plain(struct trace *t, bool repair, struct err *e)
+static int trace_load_plain(struct trace *t, const struct trace_options *o, struct err *e)
 {
     char path[1100];
     struct str text = STR_INIT, kept = STR_INIT;
-    struct trace_scan s = {
-        .results = &t->results, .has = &t->has, .n_has = &t->n_has, .kept = repair ? &kept : NULL};
+    struct trace_scan s = {.results = &t->results,
+                           .has = &t->has,
+                           .n_has = &t->n_has,
+                           .kept = o->repair || o->retry_failed ? &kept : NULL,
+                           .retry = o->retry_failed};
     int rc;
     folder_path(&t->folder, "traces.jsonl", path);
     TRY_DONE(zio_read(path, TRACE_BYTES, &text, e));
@@ -86,9 +99,9 @@ static int trace_load_plain(struct trace *t, bool repair, struct err *e)
     TRY_DONE(str_ok(&kept, "a repaired trace", e));
     t->end = (off_t)s.good_end;
     t->plain = true;
-    if (s.damaged && !repair)
+    if (s.damaged && !o->repair)
         rc = trace_refuse(&s, path, e);
-    else if (s.damaged)
+    else if (s.damaged || s.failed)
         rc = trace_repair(t, &s, &kept, e);
     else if (s.good_end < text.len)
         rc = trace_cut(t, text.s + s.good_end, text.len - s.good_end, e);
@@ -100,8 +113,8 @@ done:
 
 /* Puts the readable part of a damaged sealed trace in place of it; the damaged file is kept. The
  * plain file is there first, so a crash in between loses nothing. */
-static int trace_repair_sealed(struct trace *t, const char *path, const struct str *text,
-                               struct err *e)
+static int trace_repair_sealed(struct trace *t, const struct trace_options *o, const char *path,
+                               const struct str *text, struct err *e)
 {
     char bad[1100], name[64];
     folder_free_name(&t->folder, "traces.jsonl.gz.bad", name);
@@ -111,7 +124,7 @@ static int trace_repair_sealed(struct trace *t, const char *path, const struct s
         FAIL(e, ERR_IO, "cannot keep the damaged trace as %s: %s", bad, strerror(errno));
     str_addf(&t->notes, "repaired: the cases that could be read are kept; the damaged file is %s\n",
              bad);
-    return trace_load_plain(t, true, e);
+    return trace_load_plain(t, o, e);
 }
 
 /* *good: the text is a whole trace without damage. */
@@ -128,43 +141,69 @@ static int trace_is_good(const struct str *text, bool *good, struct err *e)
     return rc;
 }
 
-static int trace_load_sealed(struct trace *t, bool repair, struct err *e)
+/* Puts the cases that did not fail in place of a sealed trace, which is kept. */
+static int trace_retry_sealed(struct trace *t, const char *path, const struct str *kept,
+                              size_t failed, struct err *e)
+{
+    char old[1100], name[64];
+    folder_free_name(&t->folder, "traces.jsonl.gz.old", name);
+    folder_path(&t->folder, name, old);
+    TRY(folder_save(&t->folder, "traces.jsonl", kept->s, kept->len, e));
+    if (rename(path, old) != 0)
+        FAIL(e, ERR_IO, "cannot keep the former trace as %s: %s", old, strerror(errno));
+    t->end = (off_t)kept->len;
+    t->plain = true;
+    trace_note_failed(t, failed, old);
+    return 0;
+}
+
+static int trace_load_sealed(struct trace *t, const struct trace_options *o, struct err *e)
 {
     char path[1100];
     bool whole, good;
-    struct str text = STR_INIT;
-    struct trace_scan s = {.results = &t->results, .has = &t->has, .n_has = &t->n_has};
+    struct str text = STR_INIT, kept = STR_INIT;
+    struct trace_scan s = {.results = &t->results,
+                           .has = &t->has,
+                           .n_has = &t->n_has,
+                           .kept = o->retry_failed ? &kept : NULL,
+                           .retry = o->retry_failed};
     int rc;
     folder_path(&t->folder, "traces.jsonl.gz", path);
     TRY_DONE(zio_salvage(path, TRACE_BYTES, &text, &whole, e));
-    if (!whole && !repair)
+    if (!whole && !o->repair)
         TRY_DONE(err_set(e, ERR_DATA,
                          "%s: damaged: it does not unpack to its end; mas eval --repair keeps the "
                          "cases before the damage and asks the others again",
                          path));
-    if (repair) {
+    if (o->repair) {
         TRY_DONE(trace_is_good(&text, &good, e));
         if (!whole || !good) {
-            rc = trace_repair_sealed(t, path, &text, e);
+            rc = trace_repair_sealed(t, o, path, &text, e);
             goto done;
         }
     }
     TRY_DONE(trace_scan(&s, text.s, text.len, e));
+    TRY_DONE(str_ok(&kept, "the other cases", e));
     if (s.damaged)
         rc = trace_refuse(&s, path, e);
     else if (s.good_end < text.len)
         rc = err_set(e, ERR_DATA,
                      "%s: ends in the middle of a case; mas eval --repair asks that case again",
                      path);
-    t->sealed = !rc;
+    else if (s.failed)
+        rc = trace_retry_sealed(t, path, &kept, s.failed, e);
+    t->sealed = !rc && !s.failed;
 done:
     str_free(&text);
+    str_free(&kept);
     return rc;
 }
 
 /* Puts the good cases of all parts into the own one; damaged parts are kept under other names. */
-static int trace_repair_parts(struct trace *t, const struct str *kept, struct err *e)
+static int trace_repair_parts(struct trace *t, const struct trace_parts *p, struct err *e)
 {
+    const struct str *kept = p->kept;
+    const char *mark = p->bad.damaged ? "bad" : "old";
     char name[32], path[1100], bad[1100], as[64];
     int *list = NULL, rc = 0;
     size_t n = 0;
@@ -172,41 +211,49 @@ static int trace_repair_parts(struct trace *t, const struct str *kept, struct er
     TRY_DONE(folder_save(&t->folder, t->name, kept->s, kept->len, e));
     t->end = (off_t)kept->len;
     t->plain = true;
+    t->sealed = false;
     for (size_t i = 0; i <= n; i++) { /* the last one is the sealed file */
         if (i < n)
             trace_part_name(list[i], name);
         else
             snprintf(name, sizeof name, "traces.jsonl.gz");
-        snprintf(path, sizeof path, "%s.bad", name);
+        snprintf(path, sizeof path, "%s.%s", name, mark);
         folder_free_name(&t->folder, path, as);
         folder_path(&t->folder, name, path);
         folder_path(&t->folder, as, bad);
         if (strcmp(name, t->name) != 0 && rename(path, bad) != 0 && errno != ENOENT)
             TRY_DONE(err_set(e, ERR_IO, "cannot keep %s as %s: %s", path, bad, strerror(errno)));
     }
-    str_addf(&t->notes, "repaired: %zu cases kept; the former files are %s/*.bad\n", t->results.n,
-             t->folder.dir);
+    if (p->bad.damaged)
+        str_addf(&t->notes, "repaired: %zu cases kept; the former files are %s/*.bad\n",
+                 t->results.n, t->folder.dir);
+    snprintf(path, sizeof path, "%s/*.%s", t->folder.dir, mark);
+    trace_note_failed(t, p->failed, path);
 done:
     mem_free(list);
     return rc;
 }
 
 /* The cases of all holders of the lease. Their files are only read. */
-static int trace_load_parts(struct trace *t, bool repair, struct err *e)
+static int trace_load_parts(struct trace *t, const struct trace_options *o, struct err *e)
 {
     struct str kept = STR_INIT;
-    struct trace_parts p = {
-        .results = &t->results, .has = &t->has, .n_has = &t->n_has, .kept = repair ? &kept : NULL};
+    struct trace_parts p = {.results = &t->results,
+                            .has = &t->has,
+                            .n_has = &t->n_has,
+                            .repair = o->repair,
+                            .retry = o->retry_failed,
+                            .kept = o->repair || o->retry_failed ? &kept : NULL};
     int rc;
     trace_part_name(lease_number(t->lease), t->name);
     t->plain = trace_parts_any(&t->folder) || folder_has(&t->folder, "traces.jsonl");
     t->sealed = !t->plain && folder_has(&t->folder, "traces.jsonl.gz");
     TRY_DONE(trace_parts_scan(&t->folder, &p, e));
     TRY_DONE(str_ok(&kept, "a repaired trace", e));
-    if (p.bad.damaged && !repair)
+    if (p.bad.damaged && !o->repair)
         rc = trace_refuse(&p.bad, p.bad_path, e);
-    else if (p.bad.damaged)
-        rc = trace_repair_parts(t, &kept, e);
+    else if (p.bad.damaged || p.failed)
+        rc = trace_repair_parts(t, &p, e);
     else if (p.unfinished)
         str_addf(&t->notes, "%zu bytes of an unfinished case are left out\n", p.unfinished);
 done:
@@ -267,15 +314,15 @@ static int trace_set_aside(struct trace *t, struct err *e)
 }
 
 /* The file of a folder that is written under flock. */
-static int trace_load_files(struct trace *t, bool repair, struct err *e)
+static int trace_load_files(struct trace *t, const struct trace_options *o, struct err *e)
 {
     bool plain;
     TRY(trace_plain(&t->folder, &plain, e));
     if (plain)
-        return trace_load_plain(t, repair, e);
+        return trace_load_plain(t, o, e);
     if (folder_has(&t->folder, "traces.jsonl"))
         TRY(trace_set_aside(t, e));
-    return folder_has(&t->folder, "traces.jsonl.gz") ? trace_load_sealed(t, repair, e) : 0;
+    return folder_has(&t->folder, "traces.jsonl.gz") ? trace_load_sealed(t, o, e) : 0;
 }
 
 static int trace_load(struct trace *t, const struct trace_options *o, struct err *e)
@@ -286,7 +333,7 @@ static int trace_load(struct trace *t, const struct trace_options *o, struct err
              "another --out, or continue the experiment with its own configuration",
              t->folder.dir, GRIDFILE_NAME);
     if (o->fresh)
-        TRY(folder_set_aside(&t->folder, &t->notes, e));
+        TRY(folder_set_aside(&t->folder, NULL, &t->notes, e));
     if (folder_has(&t->folder, "run.json"))
         TRY(manifest_continue(&t->manifest, &t->folder, &t->notes, o, e));
     else if (folder_has(&t->folder, "traces.jsonl") || folder_has(&t->folder, "traces.jsonl.gz") ||
@@ -304,9 +351,9 @@ static int trace_load(struct trace *t, const struct trace_options *o, struct err
     else
         TRY(manifest_begin(&t->manifest, &t->folder, o, e));
     if (t->lease)
-        TRY(trace_load_parts(t, o->repair, e));
+        TRY(trace_load_parts(t, o, e));
     else
-        TRY(trace_load_files(t, o->repair, e));
+        TRY(trace_load_files(t, o, e));
     TRY(trace_figures(t, "null", e));
     return str_ok(&t->notes, "notes", e);
 }

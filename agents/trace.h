@@ -46,6 +46,7 @@ struct trace_options {
     const struct medqa *data; /* the file, or one question */
     size_t asked; /* number of first records that the figures cover; 0 = all. May change */
     bool repair;
+    bool retry_failed; /* failed cases are asked again; the former files stay as *.old */
     /* held for the folder or one above it, in place of flock; NULL = flock. The cases go to a part
      * of their own (trace_parts.h). It must outlive the trace */
     struct lease *lease;

@@ -82,20 +82,31 @@ static int trace_parts_file(const struct folder *f, const char *name, struct tra
                            .n_has = p->n_has,
                            .kept = p->kept,
                            .once = true,
+                           .retry = p->retry,
                            .roles = p->roles,
                            .asked = p->asked};
     char path[1100];
+    bool whole = true;
     int rc;
     folder_path(f, name, path);
-    rc = zio_read(path, TRACE_BYTES, &text, e);
+    rc = p->repair ? zio_salvage(path, TRACE_BYTES, &text, &whole, e)
+                   : zio_read(path, TRACE_BYTES, &text, e);
     if (rc < 0 && access(path, F_OK) != 0) {
         *gone = true;
         rc = 0;
         goto done;
     }
+    if (rc == ERR_DATA)
+        err_wrap(e, rc, "mas eval --repair keeps the cases before the damage");
     TRY_DONE(rc);
     TRY_DONE(trace_scan(&s, text.s, text.len, e));
+    p->failed += s.failed;
     p->unfinished += text.len - s.good_end;
+    if (!whole && !s.damaged) {
+        s.damaged = 1;
+        s.first_bad = s.line + 1;
+        snprintf(s.bad_why, sizeof s.bad_why, "it does not unpack to its end");
+    }
     if (s.damaged && !p->bad.damaged) {
         p->bad = s;
         memcpy(p->bad_path, path, sizeof path);
@@ -114,7 +125,7 @@ static void trace_parts_reset(struct trace_parts *p, size_t kept, size_t results
         p->kept->len = kept;
     if (p->roles)
         roles_free(p->roles);
-    p->unfinished = 0;
+    p->unfinished = p->failed = 0;
     p->bad = (struct trace_scan){.line = 0};
 }
 

@@ -91,9 +91,11 @@ static int trace_scan_case(struct trace_scan *s, const char *text, size_t at, si
     if (!rc && s->results->r[had].calls != s->group_calls)
         rc = err_set(&why, ERR_DATA, "%d calls before the case, which says %d", s->group_calls,
                      s->results->r[had].calls);
-    if (!rc)
+    const bool failed = !rc && s->retry && s->results->r[had].state == CONSULT_FAILED;
+    if (!rc && !failed)
         rc = trace_mark(s->has, s->n_has, s->results->r[had].index, &twice, &why);
-    const bool again = !rc && twice && s->once;
+    const bool again = failed || (!rc && twice && s->once);
+    s->failed += failed;
     if (!rc && twice && !again)
         rc = err_set(&why, ERR_DATA, "the question was finished before");
     if (!rc && !again && s->roles && (size_t)s->results->r[had].index < s->asked)

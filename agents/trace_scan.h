@@ -18,6 +18,8 @@ struct trace_scan {
     size_t *n_has;
     struct str *kept; /* takes the good cases; NULL = not wanted */
     bool once;        /* a case that was finished before is left out and is no damage */
+    bool retry;       /* failed cases are left out; `failed` counts them */
+    size_t failed;
     /* calls of the cases whose index is below `asked`; NULL = not counted */
     struct roles *roles;
     size_t asked;

@@ -519,6 +519,7 @@ int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, 
                                 .paraphrases = o->paraphrases,
                                 .fresh = o->fresh,
                                 .repair = o->repair,
+                                .retry_failed = o->retry_failed,
                                 .lease = o->lease};
     TRY(runfolder_trace(&f, out, e));
     fputs(trace_notes(*out), stderr);

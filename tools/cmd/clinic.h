@@ -102,7 +102,7 @@ struct clinic_trace {
     const struct medqa *data;
     size_t asked;                  /* its first records; 0 = all */
     const struct str *paraphrases; /* as in struct runfolder */
-    bool fresh, repair;
+    bool fresh, repair, retry_failed;
     struct lease *lease; /* as in trace_options */
 };
 int clinic_trace(struct clinic *c, const struct clinic_trace *o, char *out_dir, struct trace **out,

@@ -25,7 +25,7 @@ struct options {
     const char *data, *out, *curve;
     struct tool_options own; /* data_format alone */
     int n, concurrency;
-    bool shuffle, fresh, repair;
+    bool shuffle, fresh, repair, retry_failed;
     /* the choice among the records */
     const char *step, *ids;
     const char *match; /* folder of the run whose tokens are matched; NULL = none */
@@ -42,6 +42,7 @@ enum {
     OPT_CONCURRENCY,
     OPT_FORCE_NEW,
     OPT_REPAIR,
+    OPT_RETRY_FAILED,
     OPT_CURVE,
     OPT_DATA_FORMAT,
     OPT_STEP,
@@ -109,6 +110,8 @@ static const struct argp_option rows[] = {
      "draw tokens a second and the use of the KV cache over time", 2},
     {"force-new", OPT_FORCE_NEW, 0, 0, "start again in DIR; its old content moves to DIR/old-N", 2},
     {"repair", OPT_REPAIR, 0, 0, "drop cases whose trace is damaged and ask them again", 2},
+    {"retry-failed", OPT_RETRY_FAILED, 0, 0,
+     "ask the failed questions of a run again; the former trace is kept in the folder", 2},
     {0}};
 
 static error_t parse(int key, char *arg, struct argp_state *st)
@@ -177,6 +180,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case OPT_REPAIR:
         o->repair = true;
+        return 0;
+    case OPT_RETRY_FAILED:
+        o->retry_failed = true;
         return 0;
     case ARGP_KEY_ARG:
         argp_error(st, "unexpected argument '%s'; pass the questions with --data", arg);
@@ -326,8 +332,9 @@ static int finish(const struct options *o, struct clinic *c, struct trace *t, co
         FAIL(
             e, ERR_ITEMS,
             "%zu of %zu questions failed, %zu of %zu records were rejected (all counted as wrong); "
-            "results.csv and the traces in %s name them",
-            p->failed, p->total, a->rejected, a->records, dir);
+            "results.csv and the traces in %s name them%s",
+            p->failed, p->total, a->rejected, a->records, dir,
+            p->failed ? "; mas eval --retry-failed asks failed ones again" : "");
     return 0;
 }
 
@@ -343,7 +350,8 @@ static int ask(const struct options *o, struct clinic *c, const struct medqa *m,
                               .asked = a->records,
                               .paraphrases = variants_text(&o->variants),
                               .fresh = o->fresh,
-                              .repair = o->repair};
+                              .repair = o->repair,
+                              .retry_failed = o->retry_failed};
     struct run_progress p = {.done = 0};
     struct trace *t = NULL;
     char dir[1024];
@@ -436,6 +444,7 @@ static int by_workers(const struct options *o, const struct config *base, const 
                                          .shuffle = o->shuffle,
                                          .fresh = o->fresh,
                                          .repair = o->repair,
+                                         .retry_failed = o->retry_failed,
                                          .stop = stop};
     return eval_workers(&ask, e);
 }
@@ -635,7 +644,8 @@ static int experiment(const struct options *o, const struct config *base, struct
                                    .concurrency = o->concurrency,
                                    .shuffle = o->shuffle,
                                    .fresh = o->fresh,
-                                   .repair = o->repair};
+                                   .repair = o->repair,
+                                   .retry_failed = o->retry_failed};
     if (o->curve || k->timeline)
         FAIL(e, ERR_USAGE, "%s draws one run; an experiment has several",
              o->curve ? "--curve" : "--timeline");

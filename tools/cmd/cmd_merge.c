@@ -67,7 +67,9 @@ static int merge(const struct options *o, struct err *e)
     fputs(faults.s, stderr);
     TRY_DONE(rc);
     TRY_DONE(merge_begin(m, out, clinic_signals(), e));
-    TRY_DONE(write(o, m, &bad, e));
+    rc = write(o, m, &bad, e);
+    fputs(merge_notes(m), stderr);
+    TRY_DONE(rc);
     if (merge_cells(m) > 1 || *merge_cell_name(m, 0)) {
         TRY_DONE(grid_run_table(out, o->quiet, e));
         fprintf(stderr, "%d shards of %zu cells merged into %s\n", merge_shards(m), merge_cells(m),

@@ -166,7 +166,8 @@ static int on_ready(const char *identity, const char *about, struct trace **t, v
                                .data = a->data,
                                .asked = a->asked.records,
                                .fresh = a->fresh,
-                               .repair = a->repair};
+                               .repair = a->repair,
+                               .retry_failed = a->retry_failed};
     int rc = config_json_defaults(a->base, &defaults, e);
     to.defaults = defaults.s;
     if (rc == 0)
@@ -224,8 +225,9 @@ static int finish(const struct parent *p, struct trace *t, const struct workers_
         FAIL(
             e, ERR_ITEMS,
             "%zu of %zu questions failed, %zu of %zu records were rejected (all counted as wrong); "
-            "results.csv and the traces in %s name them",
-            r->failed, r->total, p->a->asked.rejected, p->a->asked.records, p->dir);
+            "results.csv and the traces in %s name them%s",
+            r->failed, r->total, p->a->asked.rejected, p->a->asked.records, p->dir,
+            r->failed ? "; mas eval --retry-failed asks failed ones again" : "");
     return 0;
 }
 

@@ -15,7 +15,7 @@ struct eval_workers_ask {
     const struct str *paraphrases; /* as in struct runfolder */
     const char *data_path, *out;
     int n, concurrency; /* workers; cases in flight of all of them, 0 = auto */
-    bool shuffle, fresh, repair;
+    bool shuffle, fresh, repair, retry_failed;
     const atomic_int *stop;
 };
 /* Prints the table. ERR_ITEMS, ERR_CANCEL: as of mas eval. ERR_USAGE: settings that do not go with

@@ -150,6 +150,10 @@ static int look_back(struct grid_state_of_run *s, struct grid_cell *c, struct er
         json_string_value(json_object_get(json_object_get(doc, "identity"), "model_sha256"));
     const char *status =
         json_string_value(json_object_get(json_object_get(doc, "figures"), "status"));
+    if (s->o->retry_failed) { /* they are asked again */
+        c->done -= failed;
+        failed = 0;
+    }
     if (c->done && sha256)
         snprintf(s->model[c->model].sha256, sizeof s->model[0].sha256, "%s", sha256);
     /* Any other folder is opened. An end before the last report is made good, and figures about
@@ -494,7 +498,8 @@ static int ask(struct grid_state_of_run *s, struct grid_cell *c, struct clinic *
                               .paraphrases = variants_text(&s->variants),
                               .lease = s->work.lease,
                               .fresh = s->o->fresh,
-                              .repair = s->o->repair};
+                              .repair = s->o->repair,
+                              .retry_failed = s->o->retry_failed};
     TRY_DONE(clinic_trace(k, &ct, dir, &t, e));
     s->energy = &k->energy;
     struct run_options ro = {.env = &k->env,
@@ -639,7 +644,8 @@ static int finish(struct grid_state_of_run *s, int rc, struct err *e)
     if (s->n_failed || s->n_items)
         FAIL(e, ERR_ITEMS,
              "%zu of %zu cells failed, %zu questions failed or were rejected in the others (all "
-             "counted as wrong); grid.json and the cells' results.csv in %s name them",
+             "counted as wrong); grid.json and the cells' results.csv in %s name them; mas eval "
+             "--retry-failed asks failed questions again",
              s->n_failed, s->g.n, s->n_items, s->folder.dir);
     return 0;
 }

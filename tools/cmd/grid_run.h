@@ -14,7 +14,7 @@ struct grid_request {
     const char *data;          /* path of the questions */
     const char *out;           /* NULL = a new folder in logging.traces_dir */
     int n, concurrency;        /* 0 = the experiment's number of records; as in run_options */
-    bool shuffle, fresh, repair;
+    bool shuffle, fresh, repair, retry_failed;
     struct shard_ask shard;
     struct variants variants; /* if they name any, in place of the experiment's; not yet taken */
 };

@@ -61,6 +61,7 @@ int runfolder_trace(const struct runfolder *o, struct trace **out, struct err *e
                                .asked = o->asked,
                                .fresh = o->fresh,
                                .repair = o->repair,
+                               .retry_failed = o->retry_failed,
                                .lease = o->lease};
     TRY_DONE(trace_open(&to, &t, e));
     if (o->paraphrases) {

@@ -21,7 +21,7 @@ struct runfolder {
     size_t asked;                  /* its first records; 0 = all */
     const char *energy;            /* how joules are measured, or why they are not */
     const struct str *paraphrases; /* text to keep as VARY_FILE; NULL = none */
-    bool fresh, repair;            /* as in trace_options */
+    bool fresh, repair, retry_failed; /* as in trace_options */
     struct lease *lease;           /* likewise */
 };
 /* Opens the trace. Errors as trace_open. */
