@@ -81,6 +81,12 @@ static bool folder_no_links(int why)
     return why == EPERM || why == EOPNOTSUPP || why == ENOSYS || why == EMLINK;
 }
 
+/* A full or faulty disk may be good later; a folder that may not be written will not be. */
+static int folder_code(int why)
+{
+    return why == ENOSPC || why == EDQUOT || why == EIO || why == ESTALE ? ERR_IO : ERR_CREATE;
+}
+
 int folder_publish(const struct folder *f, const char *name, const void *data, size_t n, bool *made,
                    struct err *e)
 {
@@ -92,7 +98,7 @@ int folder_publish(const struct folder *f, const char *name, const void *data, s
         FAIL(e, ERR_IO, "no random number for a name: %s", strerror(errno));
     snprintf(temp, sizeof temp, "%s.%016llx.part", path, (unsigned long long)number);
     if (folder_put(temp, data, n) != 0)
-        FAIL(e, ERR_CREATE, "cannot write %s: %s", temp, strerror(errno));
+        FAIL(e, folder_code(errno), "cannot write %s: %s", temp, strerror(errno));
     int failed = link(temp, path) != 0 ? errno : 0;
     /* the reply to a link that NFS has done can be lost, and its repetition fails */
     if (failed == EEXIST && stat(temp, &st) == 0 && st.st_nlink == 2)
@@ -101,7 +107,7 @@ int folder_publish(const struct folder *f, const char *name, const void *data, s
     if (folder_no_links(failed))
         failed = folder_put(path, data, n) != 0 ? errno : 0;
     if (failed && failed != EEXIST)
-        FAIL(e, ERR_CREATE, "cannot create %s: %s", path, strerror(failed));
+        FAIL(e, folder_code(failed), "cannot create %s: %s", path, strerror(failed));
     *made = !failed;
     return *made ? folder_sync(f, e) : 0;
 }

@@ -247,8 +247,9 @@ static int lease_watch(const struct lease *l, int number, const struct lease_hel
     *dead = false;
     log_line(LOG_WARN,
              "%s: process %ld on host %s held it last; watching for its heartbeat, up to "
-             "%.0f s",
-             l->what, h->by.pid, h->by.host, wait);
+             "%.0f s%s",
+             l->what, h->by.pid, h->by.host, wait,
+             wait > l->o.wait_s ? " (six of its heartbeats, which is longer than --lease)" : "");
     while (rc == 0) {
         lease_sleep(l, l->o.beat_s / 4);
         if (l->o.stop && atomic_load(l->o.stop))
@@ -292,10 +293,10 @@ static int lease_judge(struct lease *l, int number, bool *free_now, struct err *
     }
     if (*free_now) {
         str_clear(&l->notes);
-        str_addf(&l->notes,
-                 "%s: taken over from process %ld on host %s, which ended without giving "
-                 "it back\n",
-                 l->what, h->by.pid, h->by.host);
+        str_addf(&l->notes, "%s: taken over from process %ld on host %s, which %s\n", l->what,
+                 h->by.pid, h->by.host,
+                 lease_same_space(&l->self, &h->by) ? "ended without giving it back"
+                                                    : "gave no sign of life");
     }
 done:
     mem_free(h);

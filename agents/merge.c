@@ -12,6 +12,7 @@
 #include "folder.h"
 #include "jdoc.h"
 #include "jscan.h"
+#include "lease.h"
 #include "mem.h"
 #include "merged.h"
 #include "replay.h"
@@ -212,6 +213,10 @@ int merge_open(const char *dir, struct merge **out, struct err *e)
     rc = merge_study(m, e);
     if (rc < 0)
         err_wrap(e, rc, "%s", path);
+    if (rc == ERR_DATA || rc == ERR_NOINPUT) /* shards.json or records.jsonl */
+        err_wrap(e, rc,
+                 "a file of the study is damaged or lost; remove a damaged one and start any task "
+                 "again, which writes it anew");
     TRY_DONE(rc);
     TRY_DONE(merge_ids(m, e));
     *out = m;
@@ -419,37 +424,95 @@ done:
     return rc;
 }
 
+/* The command that completes or mends a shard, in the folder that is merged. */
+static void merge_command(const struct merge *m, int shard, const char *more, struct str *out)
+{
+    static const char end[] = " --shard"; /* of an older program */
+    size_t n = strlen(m->command);
+    if (n > sizeof end && !strcmp(m->command + n - (sizeof end - 1), end))
+        n -= sizeof end - 1;
+    str_add(out, m->command, n);
+    str_adds(out, " --out ");
+    str_add_word(out, m->folder.dir);
+    str_addf(out, " --shard %d/%d%s\n", shard, m->of, more);
+}
+
+/* Appends why the shard cannot be merged, and what to do. cells: so many have the fault, or another
+ * one. */
+static void merge_fault(const struct merge *m, const struct merge_cell *c, int shard, size_t cells,
+                        const struct err *why, struct str *out)
+{
+    struct err held = {.code = 0};
+    char name[40], dir[1200];
+    str_addf(out, "shard %d of %d", shard, m->of);
+    if (cells > 1)
+        str_addf(out, ", %zu cells, the first is %s", cells, c->name);
+    else if (*c->name)
+        str_addf(out, ", cell %s", c->name);
+    str_addf(out, ": %s; ", why->msg);
+    shard_name((struct shard){.i = shard, .n = m->of}, name);
+    snprintf(dir, sizeof dir, "%.900s/%s", m->folder.dir, name);
+    if (why->code == ERR_AGAIN && lease_refuse_held(dir, &held) == ERR_CREATE) {
+        str_addf(out, "%s\n", held.msg);
+        return;
+    }
+    str_adds(out, why->code == ERR_AGAIN    ? "run: "
+                  : why->code == ERR_CONFIG ? "start it again: "
+                                            : "mend it: ");
+    merge_command(m, shard,
+                  why->code == ERR_AGAIN    ? ""
+                  : why->code == ERR_CONFIG ? " --force-new"
+                                            : " --repair",
+                  out);
+}
+
+static void merge_tell(const char *what, size_t n, struct str *out)
+{
+    if (n)
+        str_addf(out, "%s%zu %s %s", out->len ? ", " : "", n, n == 1 ? "is" : "are", what);
+}
+
 int merge_check(struct merge *m, struct str *faults, struct err *e)
 {
     size_t n[3] = {0}; /* unfinished, foreign, damaged */
-    for (size_t k = 0; k < m->n_cell; k++) {
-        struct merge_cell *c = &m->cell[k];
-        for (int i = 1; i <= m->of; i++) {
+    struct str told = STR_INIT;
+    int rc = 0;
+    for (int i = 1; i <= m->of; i++) {
+        struct err first = {.code = 0};
+        const struct merge_cell *at = NULL;
+        size_t cells = 0;
+        for (size_t k = 0; k < m->n_cell; k++) {
             struct err why = {.code = 0};
-            const int rc = merge_check_shard(m, c, i, &why);
-            if (rc == ERR_NOMEM)
-                FAIL(e, rc, "%s", why.msg);
-            if (rc == 0)
-                continue;
-            n[rc == ERR_AGAIN ? 0 : rc == ERR_CONFIG ? 1 : 2]++;
-            str_addf(faults, "shard %d of %d%s%s: %s; %s: %s %d/%d\n", i, m->of,
-                     *c->name ? ", cell " : "", c->name, why.msg,
-                     rc == ERR_AGAIN    ? "run"
-                     : rc == ERR_CONFIG ? "start it again by mas eval --force-new"
-                                        : "mend it by mas eval --repair",
-                     m->command, i, m->of);
+            const int bad = merge_check_shard(m, &m->cell[k], i, &why);
+            if (bad == ERR_NOMEM)
+                FAIL(e, bad, "%s", why.msg);
+            cells += bad < 0;
+            if (bad < 0 && !at) {
+                first = why;
+                first.code = bad;
+                at = &m->cell[k];
+            }
         }
+        if (!at)
+            continue;
+        n[first.code == ERR_AGAIN ? 0 : first.code == ERR_CONFIG ? 1 : 2]++;
+        merge_fault(m, at, i, cells, &first, faults);
     }
     TRY(str_ok(faults, "faults", e));
-    if (n[0] + n[1] + n[2])
-        FAIL(e,
-             n[1]   ? ERR_CONFIG
-             : n[2] ? ERR_DATA
-                    : ERR_AGAIN,
-             "%s cannot be merged: %zu shards are missing or unfinished, %zu are of another study, "
-             "%zu are damaged",
-             m->folder.dir, n[0], n[1], n[2]);
-    return 0;
+    if (!(n[0] + n[1] + n[2]))
+        return 0;
+    merge_tell("missing or unfinished", n[0], &told);
+    merge_tell("of another study", n[1], &told);
+    merge_tell("damaged", n[2], &told);
+    rc = str_ok(&told, "faults", e);
+    if (rc == 0)
+        rc = err_set(e,
+                     n[1]   ? ERR_CONFIG
+                     : n[2] ? ERR_DATA
+                            : ERR_AGAIN,
+                     "%s cannot be merged: of %d shards, %s", m->folder.dir, m->of, told.s);
+    str_free(&told);
+    return rc;
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -468,7 +531,8 @@ int merge_begin(struct merge *m, const char *out, const atomic_int *stop, struct
         FAIL(e, ERR_IO, "cannot look at %s and %s: %s", m->folder.dir, m->out.dir, strerror(errno));
     m->own = a.st_dev == b.st_dev && a.st_ino == b.st_ino;
     memcpy(mark.study, m->study, sizeof mark.study);
-    TRY(folder_lock_if(&m->out, e)); /* an evaluation may write there */
+    TRY(merged_check(&m->out, &mark, m->own, &stale, e)); /* a foreign folder is not touched */
+    TRY(folder_lock_if(&m->out, e));                      /* an evaluation may write there */
     TRY(lease_take(&lo, &m->lease, e));
     TRY(merged_check(&m->out, &mark, m->own, &stale, e));
     return m->grid ? merged_write(&m->out, &mark, e) : 0;

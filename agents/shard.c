@@ -1,8 +1,11 @@
 #include "shard.h"
 
+#include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "folder.h"
 #include "jdoc.h"
@@ -197,11 +200,11 @@ static void shard_study_text(const struct shard_study *s, const char *records_sh
              s->subset && *s->subset ? s->subset : "null", s->settings);
 }
 
-static int shard_compare_study(const char *dir, const char *text, const struct str *file,
-                               struct err *e)
+static int shard_compare_study(const char *dir, const struct shard_study *s, const char *text,
+                               const struct str *file, struct err *e)
 {
     json_t *doc = NULL, *was = NULL;
-    json_int_t format = 0;
+    json_int_t format = 0, of = 0, asked = 0;
     struct str diff = STR_INIT;
     int rc, n = 0;
     rc = jdoc_load(file->s, file->len, &doc, e);
@@ -212,10 +215,27 @@ static int shard_compare_study(const char *dir, const char *text, const struct s
                      SHARD_FORMAT);
     if (rc == 0)
         rc = jdoc_get(doc, "study", JSON_OBJECT, &was, e);
+    if (rc == 0)
+        rc = jdoc_int(was, "of", 1, SHARD_MOST, &of, e);
+    if (rc == 0)
+        rc = jdoc_int(was, "asked", 0, INT64_MAX, &asked, e);
     if (rc < 0)
-        err_wrap(e, rc, "%s/" SHARD_FILE, dir);
+        err_wrap(e, rc, "%s/" SHARD_FILE " is damaged (remove it; the next task writes it anew)",
+                 dir);
     TRY_DONE(rc);
+    if (of != s->shard.n)
+        TRY_DONE(
+            err_set(e, ERR_CONFIG,
+                    "%s holds a study divided into %lld tasks, and --shard says %d; use the same "
+                    "number, or choose another --out",
+                    dir, (long long)of, s->shard.n));
     TRY_DONE(trace_differences(was, text, NULL, &n, &diff, e));
+    if (n == 1 && (size_t)asked != s->asked)
+        TRY_DONE(
+            err_set(e, ERR_CONFIG,
+                    "%s holds a study of %lld records, and this command asks for %zu (-n); use "
+                    "the same number, or choose another --out",
+                    dir, (long long)asked, s->asked));
     if (n)
         rc = err_set(e, ERR_CONFIG,
                      "%s holds the shards of another study: %s; choose another --out", dir, diff.s);
@@ -252,7 +272,9 @@ static int shard_publish(const struct folder *f, const struct shard_study *s, st
     }
     folder_path(f, SHARD_FILE, path);
     TRY_DONE(zio_read(path, SHARD_BYTES, &file, e));
-    TRY_DONE(shard_compare_study(f->dir, study.s, &file, e));
+    TRY_DONE(shard_compare_study(f->dir, s, study.s, &file, e));
+    if (!folder_has(f, "records.jsonl")) /* lost */
+        TRY_DONE(folder_publish(f, "records.jsonl", records.s, records.len, &made, e));
 done:
     str_free(&records);
     str_free(&study);
@@ -271,6 +293,118 @@ int shard_begin(const char *dir, const struct shard_study *s, char out[1024], st
     if (snprintf(out, 1024, "%s/%s", f.dir, name) >= 1024)
         FAIL(e, ERR_USAGE, "the folder's name is too long: %zu bytes", strlen(f.dir));
     return folder_make(&own, out, e);
+}
+
+/* Removes the mark; writes the number of the shard and of all. */
+static int shard_unmark(json_t *identity, struct shard *out, struct err *e)
+{
+    json_t *mark = NULL;
+    json_int_t i = 0, n = 0;
+    TRY(jdoc_get(identity, "shard", JSON_OBJECT, &mark, e));
+    TRY(jdoc_int(mark, "shard", 1, SHARD_MOST, &i, e));
+    TRY(jdoc_int(mark, "of", 1, SHARD_MOST, &n, e));
+    *out = (struct shard){.i = (int)i, .n = (int)n};
+    json_object_del(identity, "shard");
+    return 0;
+}
+
+/* The identity in the run.json of a folder; *out NULL: there is none yet. */
+static int shard_identity(const char *dir, json_t **out, struct err *e)
+{
+    struct str text = STR_INIT;
+    json_t *doc = NULL, *identity = NULL;
+    char path[1400];
+    int rc = 0;
+    *out = NULL;
+    snprintf(path, sizeof path, "%s/run.json", dir);
+    if (access(path, F_OK) != 0)
+        return 0;
+    TRY_DONE(zio_read(path, SHARD_BYTES, &text, e));
+    rc = jdoc_load(text.s, text.len, &doc, e);
+    if (rc == 0)
+        rc = jdoc_get(doc, "identity", JSON_OBJECT, &identity, e);
+    if (rc < 0)
+        err_wrap(e, rc, "%s", path);
+    TRY_DONE(rc);
+    *out = json_incref(identity);
+done:
+    json_decref(doc);
+    str_free(&text);
+    return rc;
+}
+
+/* The shard of the study folder with the lowest number but s.i that has begun; 0 = none. cell: ""
+ * or "/NAME". */
+static int shard_first_other(const char *study, struct shard s, const char *cell, json_t **out,
+                             int *number, struct err *e)
+{
+    DIR *d = opendir(study);
+    int rc = 0;
+    *number = 0;
+    if (!d)
+        FAIL(e, ERR_IO, "cannot read the folder %s: %s", study, strerror(errno));
+    for (const struct dirent *i = readdir(d); i && rc == 0; i = readdir(d)) {
+        char name[40], dir[1300], left[16] = "";
+        int64_t k = 0;
+        json_t *identity = NULL;
+        const size_t n = strncmp(i->d_name, "shard-", 6) ? 0 : strspn(i->d_name + 6, "0123456789");
+        if (!n || n >= sizeof left)
+            continue;
+        memcpy(left, i->d_name + 6, n);
+        if (!str_to_i64(left, 1, s.n, &k) || k == s.i || (*number && k > *number))
+            continue;
+        shard_name((struct shard){.i = (int)k, .n = s.n}, name);
+        if (strcmp(name, i->d_name) != 0)
+            continue;
+        snprintf(dir, sizeof dir, "%.1000s/%s%.250s", study, name, cell);
+        rc = shard_identity(dir, &identity, e);
+        if (!identity)
+            continue;
+        json_decref(*out);
+        *out = identity;
+        *number = (int)k;
+    }
+    closedir(d);
+    return rc;
+}
+
+int shard_like_others(const char *dir, const char *identity, struct err *e)
+{
+    json_t *own = NULL, *other = NULL;
+    struct shard s = {.n = 0}, unused;
+    struct str diff = STR_INIT;
+    char name[42], study[1100], *text = NULL;
+    int rc, n = 0, number = 0;
+    TRY_DONE(jdoc_load(identity, strlen(identity), &own, e));
+    TRY_DONE(shard_unmark(own, &s, e));
+    name[0] = '/';
+    shard_name(s, name + 1);
+    const char *at = NULL;
+    for (const char *p = strstr(dir, name); p; p = strstr(p + 1, name))
+        at = p[strlen(name)] == '/' || !p[strlen(name)] ? p : at;
+    if (!at || (size_t)(at - dir) >= sizeof study)
+        TRY_DONE(err_set(e, ERR_BUG, "%s is not the folder of shard %d of %d", dir, s.i, s.n));
+    memcpy(study, dir, (size_t)(at - dir));
+    study[at - dir] = 0;
+    TRY_DONE(shard_first_other(study, s, at + strlen(name), &other, &number, e));
+    if (!number)
+        goto done;
+    TRY_DONE(shard_unmark(other, &unused, e));
+    text = json_dumps(own, 0);
+    if (!text)
+        TRY_DONE(NOMEM(e, strlen(identity), "an identity"));
+    TRY_DONE(trace_differences(other, text, NULL, &n, &diff, e));
+    if (n)
+        rc = err_set(e, ERR_CONFIG,
+                     "shard %d of this study was computed with other parts, and the merge would "
+                     "refuse both: %s; use the same, or choose another --out",
+                     number, diff.s);
+done:
+    free(text);
+    json_decref(own);
+    json_decref(other);
+    str_free(&diff);
+    return rc;
 }
 
 bool shard_unmerged(const char *dir)

@@ -68,13 +68,18 @@ struct shard_study {
     const char *subset;       /* JSON text of the choice; NULL or "" = all */
     const char *settings;     /* JSON object: options of the run, or name and hashes of the cells */
     const char *grid;         /* JSON object: grid.json of the whole; NULL = a single run */
-    const char *command;      /* of a task, before the number of its shard; for messages */
+    const char *command;      /* of a task, without --out and --shard; for messages */
 };
 /* Makes dir, writes records.jsonl and shards.json if they are not there, and compares shards.json
  * otherwise. Several tasks may do it at once. Writes the folder of the shard to out. ERR_CONFIG
  * names the difference; ERR_USAGE when dir is the folder of a run without shards; ERR_CREATE,
  * ERR_IO, ERR_NOMEM. */
 int shard_begin(const char *dir, const struct shard_study *s, char out[1024], struct err *e);
+
+/* Compares a shard that begins with one that has begun, so that another model or prompt is seen
+ * before the work. dir: of the shard, or of its cell. identity: JSON text of the run's identity,
+ * whose last member is the shard's mark. ERR_CONFIG names the difference; ERR_DATA, ERR_NOMEM. */
+int shard_like_others(const char *dir, const char *identity, struct err *e);
 
 /* Does the folder hold shards that are not merged? */
 bool shard_unmerged(const char *dir);

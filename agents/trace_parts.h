@@ -30,8 +30,8 @@ struct trace_parts {
     struct str *kept;
     struct roles *roles;
     size_t asked;
-    bool repair;       /* of a file that does not unpack, the cases before the damage are taken */
-    bool retry;        /* as in trace_scan */
+    bool repair; /* of a file that does not unpack, the cases before the damage are taken */
+    bool retry;  /* as in trace_scan */
     size_t failed;
     size_t unfinished; /* bytes of unfinished cases that were left out */
     /* the first damage; line 0 = none */

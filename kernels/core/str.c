@@ -302,3 +302,21 @@ int str_distance(const char *a, const char *b)
     }
     return last[nb];
 }
+
+void str_add_word(struct str *b, const char *word)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                "_./=,:@%+-";
+    if (*word && strspn(word, plain) == strlen(word)) {
+        str_adds(b, word);
+        return;
+    }
+    str_addc(b, '\'');
+    for (; *word; word++) {
+        if (*word == '\'')
+            str_adds(b, "'\\''");
+        else
+            str_addc(b, *word);
+    }
+    str_addc(b, '\'');
+}

@@ -33,6 +33,8 @@ void str_addf(struct str *b, const char *fmt, ...) __attribute__((format(printf,
 /* Appends a JSON string literal with quotes. Control characters are escaped, invalid bytes become
  * U+FFFD. So the result is always valid JSON and valid UTF-8. */
 void str_add_json(struct str *b, const char *s, size_t n);
+/* A word of a command line for a POSIX shell, in quotes if it needs them. */
+void str_add_word(struct str *b, const char *word);
 /* Appends a JSON number of that many significant digits; null when v is infinite or NaN, which JSON
  * does not have. */
 void str_add_number(struct str *b, double v, int digits);

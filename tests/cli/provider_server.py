@@ -66,6 +66,8 @@ def openai(kind, body, turn):
             raise Reply(400, {"error": {"message": f"Unrecognized request argument supplied: {unknown[0]}"}})
     if kind == "long" and len(messages[-1]["content"]) > 60:
         raise Reply(400, {"error": {"message": "This model's maximum context length is 64 tokens."}})
+    if kind == "third" and not os.path.exists(folder + "/well-third") and body["seed"] % 3 == 0:
+        raise Reply(400, {"error": {"message": "This model's maximum context length is 64 tokens."}})
     if kind == "odd400" and not os.path.exists(folder + "/well-odd400") and len(messages[-1]["content"]) > 60:
         raise Reply(400, {"error": {"message": "the moon is in the wrong phase"}})
     rng = random.Random(body["seed"] if kind != "noseed" else None)

@@ -65,11 +65,15 @@ expect 64 'needs --out' one --shard 1/3
 expect 64 '--curve does not go with --shard' one --out x --shard 1/3 --curve x.svg
 expect 64 'is the folder of a run' one --out whole --shard 1/3
 expect 66 'holds no shards' "$MAS" merge whole
-expect 78 'of was 3, is 4' one --out study --shard 1/4
+expect 78 'a study divided into 3 tasks, and --shard says 4' one --out study --shard 1/4
 expect 78 'config.seed was 42, is 7' one --out study --shard 1/3 --seed 7
-expect 78 'asked was 20, is 19' one --out study --shard 1/3 -n 19
+expect 78 'a study of 20 records, and this command asks for 19' one --out study --shard 1/3 -n 19
 mv study/shard-2-of-3 kept
 expect 75 'shard 2 of 3: it has not begun; run: mas eval -c demo' "$MAS" merge study
+expect 75 'of 3 shards, 1 is missing' "$MAS" merge study
+mv study 'stu dy'
+expect 75 "--out 'stu dy' --shard 2/3" "$MAS" merge 'stu dy' # the folder that is merged, not that of the first start
+mv 'stu dy' study
 cp -r study/shard-1-of-3 study/shard-2-of-3
 expect 78 'it is shard 1 of 3' "$MAS" merge study
 rm -r study/shard-2-of-3
@@ -83,9 +87,70 @@ expect 65 'shard 2 of 3: study/shard-2-of-3/traces.jsonl.gz:1: damaged' "$MAS" m
 one --out study --shard 2/3 --repair >repair.log 2>&1 || [ $? = 1 ] || fault "repair: $(cat repair.log)"
 one --out study --shard 1/3 --force-new >again.log 2>&1 || [ $? = 1 ] || fault "--force-new: $(cat again.log)"
 [ -s study/shard-1-of-3/old-1/traces.jsonl.gz ] || fault "--force-new keeps nothing: $(ls study/shard-1-of-3)"
-rm -r study/run.json study/traces.jsonl.gz study/results.csv study/summary.json
+expect 1 'the former results are in study/old-1' "$MAS" merge study
 expect 1 'merged' "$MAS" merge study
+[ ! -e study/old-2 ] || fault 'equal cases are taken as changed'
 same whole study
+
+# ---- a study that changes after its merge; folders that hold something else
+cp -r study changed
+one --out changed --shard 1/3 --force-new >again.log 2>&1 || [ $? = 1 ] || fault "--force-new: $(cat again.log)"
+expect 1 'the shards have changed since the last merge into changed' "$MAS" merge changed # its times are others; retry_failed.sh has other answers
+[ -s changed/old-2/results.csv ] || fault "the former merge is lost: $(ls changed)"
+same whole changed
+mkdir vary_shards && cp study/shards.json study/records.jsonl vary_shards
+one --out lone >lone.log 2>&1 || [ $? = 1 ] || fault "a run: $(cat lone.log)"
+cp -r lone lone.was
+expect 73 'lone holds another run' "$MAS" merge study -o lone
+expect 73 'holds another run' "$MAS" merge study -o study/shard-1-of-3
+expect 73 'holds another run (shards.json)' "$MAS" merge study -o vary_shards
+diff -r lone lone.was >diff.log || fault "a refused merge changed the folder: $(cat diff.log)"
+rm -r lone lone.was changed
+
+# ---- a merge while another process holds the folder of the result
+mkdir held
+(flock 9; sleep 3) 9>held/lock &
+pid=$!
+sleep 0.3
+expect 73 'held is being written by process' "$MAS" merge study -o held
+wait $pid
+expect 1 'merged into held' "$MAS" merge study -o held
+
+# ---- a run that writes into the folder of the result
+one --out busy --concurrency 1 -s panel >busy.log 2>&1 &
+pid=$!
+for _ in $(seq 100); do
+    [ -s busy/run.json ] && break
+    sleep 0.05
+done
+expect 73 'busy holds another run' "$MAS" merge study -o busy
+wait $pid || [ $? = 1 ] || fault "a merge disturbed a run: $(cat busy.log)"
+
+# ---- lost and damaged files of a study; another model for one shard
+cp -r study broken
+rm broken/records.jsonl
+expect 66 'start any task again' "$MAS" merge broken
+one --out broken --shard 1/3 >again.log 2>&1 || [ $? = 1 ] || fault "lost records: $(cat again.log)"
+expect 1 'merged' "$MAS" merge broken
+printf x >broken/shards.json
+expect 65 'remove a damaged one' "$MAS" merge broken
+expect 65 'remove it' one --out broken --shard 1/3
+rm broken/shards.json
+expect 64 'is the folder of a run' one --out broken --shard 1/3
+rm broken/run.json
+one --out broken --shard 1/3 >again.log 2>&1 || [ $? = 1 ] || fault "damaged shards.json: $(cat again.log)"
+expect 1 'merged' "$MAS" merge broken
+printf '\377' | dd of=broken/shard-2-of-3/traces.jsonl.gz bs=1 seek=300 conv=notrunc 2>/dev/null
+expect 65 'mend it: mas eval' "$MAS" merge broken
+one --out broken --shard 2/3 --repair >again.log 2>&1 || [ $? = 1 ] || fault "a byte of a packed trace: $(cat again.log)"
+expect 1 'merged' "$MAS" merge broken
+same whole broken
+rm -r broken
+cp "$MAS_SOURCE/configs/demo/toy_mini.gguf" one.gguf
+swap() { "$MAS" eval -c demo -m one.gguf --data data.jsonl -s direct --quiet -n 6 --out swap --shard "$1" </dev/null; }
+expect 0 'shard 1 of 2' swap 1/2
+cp "$MAS_SOURCE/configs/demo/toy_clinic.gguf" one.gguf
+expect 78 'shard 1 of this study was computed with other parts, and the merge would refuse both: model_sha256' swap 2/2
 
 # ---- more shards than records; a shard with one rejected record alone
 for i in 1 2 3 4 5; do
@@ -158,7 +223,8 @@ for cell in grid_whole/*/; do same "$cell" "grid/$(basename "$cell")"; done
 expect 0 'mini.gguf' "$MAS" export grid
 [ "$("$MAS" export grid | sed 's/ [0-9.]* *$//' | grep -c '12')" -ge 4 ] || fault "table of the merged experiment: $("$MAS" export grid)"
 rm -r grid/shard-2-of-3/*cot*
-expect 75 'shard 2 of 3, cell' "$MAS" merge grid
+expect 75 'shard 2 of 3, 2 cells, the first is model=' "$MAS" merge grid
+expect 75 'of 3 shards, 1 is missing' "$MAS" merge grid
 expect 0 'experiment two: 4 cells' grid --out grid --shard 2/3
 expect 0 'merged' "$MAS" merge grid
 exit $bad

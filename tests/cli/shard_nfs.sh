@@ -47,7 +47,7 @@ done
 expect 73 'on host n1 since' one n2 --out "$NFS_ROOT/h" --shard 1/1 --lease 1 --concurrency 1 --set role_tokens.cot=2000
 kill -9 $pid
 wait $pid 2>/dev/null
-expect 0 'ended without giving it back' one n2 --out "$NFS_ROOT/h" --shard 1/1 --lease 1 --concurrency 1 --set role_tokens.cot=2000
+expect 0 'gave no sign of life' one n2 --out "$NFS_ROOT/h" --shard 1/1 --lease 1 --concurrency 1 --set role_tokens.cot=2000
 [ "$(cases "$NFS_ROOT/h/shard-1-of-1" | wc -l)" = 24 ] || fault "taken over: $(cases "$NFS_ROOT/h/shard-1-of-1" | wc -l) cases"
 
 # ---- a holder that was stopped for longer than its lease wakes up while another works, and a cache hides that lease from it

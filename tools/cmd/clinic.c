@@ -463,41 +463,35 @@ int clinic_timeline_apart(const struct clinic_options *o, const char *dir, struc
 }
 
 /* A word as a shell reads it. */
-static void add_word(const char *s, struct str *out)
+/* Is w one of the options, as "--out" or "--out=DIR"? *pair: its value is the next word. */
+static bool is_option(const char *w, const char *const *option, size_t n, bool *pair)
 {
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-                                "_./=,:@%+-";
-    if (*s && strspn(s, plain) == strlen(s)) {
-        str_adds(out, s);
-        return;
+    for (size_t i = 0; i < n; i++) {
+        const size_t k = strlen(option[i]);
+        if (strncmp(w, option[i], k) != 0 || (w[k] && w[k] != '='))
+            continue;
+        *pair = !w[k];
+        return true;
     }
-    str_addc(out, '\'');
-    for (; *s; s++) {
-        if (*s == '\'')
-            str_adds(out, "'\\''");
-        else
-            str_addc(out, *s);
-    }
-    str_addc(out, '\'');
+    return false;
 }
 
-void clinic_words(const struct clinic_options *o, const char *without, struct str *out)
+void clinic_words(const struct clinic_options *o, const char *const *without, size_t n,
+                  struct str *out)
 {
-    const size_t n = without ? strlen(without) : 0;
     for (int i = 0; i < o->n_word; i++) {
         const char *w = o->word[i];
+        bool pair = false;
         if (i == 0) { /* "mas NAME" */
             str_adds(out, w);
             continue;
         }
-        if (n && !strcmp(w, without)) {
-            i++; /* its value */
+        if (is_option(w, without, n, &pair)) {
+            i += pair;
             continue;
         }
-        if (n && !strncmp(w, without, n) && w[n] == '=')
-            continue;
         str_addc(out, ' ');
-        add_word(w, out);
+        str_add_word(out, w);
     }
 }
 

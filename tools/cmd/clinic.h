@@ -91,8 +91,9 @@ void clinic_close(struct clinic *c); /* accepts a zeroed one */
  * the run would replace the timeline of its beginning. dir NULL: a new folder. */
 int clinic_timeline_apart(const struct clinic_options *o, const char *dir, struct err *e);
 
-/* Appends the command line for a shell, without the option and its value (NULL = whole). */
-void clinic_words(const struct clinic_options *o, const char *without, struct str *out);
+/* Appends the command line for a shell, without these n options and their values. */
+void clinic_words(const struct clinic_options *o, const char *const *without, size_t n,
+                  struct str *out);
 
 /* Opens the trace of a run. dir NULL: a new folder traces_dir/NAME-DATE-TIME, whose name goes to
  * out_dir (1,024 bytes). Prints the trace's notes. */

@@ -644,9 +644,9 @@ static int finish(struct grid_state_of_run *s, int rc, struct err *e)
     if (s->n_failed || s->n_items)
         FAIL(e, ERR_ITEMS,
              "%zu of %zu cells failed, %zu questions failed or were rejected in the others (all "
-             "counted as wrong); grid.json and the cells' results.csv in %s name them; mas eval "
-             "--retry-failed asks failed questions again",
-             s->n_failed, s->g.n, s->n_items, s->folder.dir);
+             "counted as wrong); grid.json and the cells' results.csv in %s name them%s",
+             s->n_failed, s->g.n, s->n_items, s->folder.dir,
+             s->n_items ? "; mas eval --retry-failed asks failed questions again" : "");
     return 0;
 }
 

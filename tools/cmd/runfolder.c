@@ -12,6 +12,7 @@
 #include "jscan.h"
 #include "output.h"
 #include "report.h"
+#include "shard.h"
 #include "tool_options.h"
 #include "vary.h"
 #include "zio.h"
@@ -53,6 +54,8 @@ int runfolder_trace(const struct runfolder *o, struct trace **out, struct err *e
     TRY_DONE(str_ok(&identity, "the run's identity", e));
     TRY_DONE(str_ok(&about, "the run's settings", e));
     TRY_DONE(config_json_defaults(o->env->config, &defaults, e));
+    if (o->env->shard && !o->fresh) /* --force-new starts the study's first shard again */
+        TRY_DONE(shard_like_others(o->dir, identity.s, e));
     struct trace_options to = {.dir = o->dir,
                                .identity = identity.s,
                                .about = about.s,

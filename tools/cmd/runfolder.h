@@ -18,11 +18,11 @@ struct runfolder {
     const char *dir;
     const char *data_path;
     const struct medqa *data;
-    size_t asked;                  /* its first records; 0 = all */
-    const char *energy;            /* how joules are measured, or why they are not */
-    const struct str *paraphrases; /* text to keep as VARY_FILE; NULL = none */
+    size_t asked;                     /* its first records; 0 = all */
+    const char *energy;               /* how joules are measured, or why they are not */
+    const struct str *paraphrases;    /* text to keep as VARY_FILE; NULL = none */
     bool fresh, repair, retry_failed; /* as in trace_options */
-    struct lease *lease;           /* likewise */
+    struct lease *lease;              /* likewise */
 };
 /* Opens the trace. Errors as trace_open. */
 int runfolder_trace(const struct runfolder *o, struct trace **out, struct err *e);

@@ -4,13 +4,13 @@ int shard_work_open(const struct shard_ask *a, const struct clinic_options *k, c
                     const struct shard_study *s, const atomic_int *stop, struct shard_work *w,
                     struct err *e)
 {
+    static const char *const without[] = {"--shard", "--out"};
     struct str command = STR_INIT;
     struct shard_study study = *s;
     char what[1100];
     int rc;
     *w = (struct shard_work){.shard = a->shard};
-    clinic_words(k, "--shard", &command);
-    str_adds(&command, " --shard");
+    clinic_words(k, without, sizeof without / sizeof without[0], &command);
     TRY_DONE(str_ok(&command, "a command", e));
     study.shard = a->shard;
     study.command = command.s;
