@@ -8,8 +8,10 @@
 #include <unistd.h>
 
 #include "folder.h"
+#include "gridfile.h"
 #include "jdoc.h"
 #include "jscan.h"
+#include "manifest.h"
 #include "mem.h"
 #include "replay.h"
 #include "sha256.h"
@@ -35,6 +37,12 @@ struct merge_cell {
     int first;           /* its number; 0 = none yet */
     struct str identity; /* JSON text, without the mark of a shard */
     struct str sessions; /* of all shards */
+    char why[400];       /* the error of a shard in which it failed; "" = none */
+};
+
+struct merge_version { /* of the program */
+    struct str text, shards;
+    int last; /* number of the last shard of the list */
 };
 
 struct merge {
@@ -55,6 +63,8 @@ struct merge {
     size_t n_cell;
     size_t *cells_of; /* (n_model) cells of each model */
     size_t n_model;
+    struct merge_version *version; /* (n_version) */
+    size_t n_version, cap_version;
 };
 
 /* ---- reading the study ----------------------------------------------------------------------- */
@@ -227,6 +237,11 @@ void merge_close(struct merge *m)
         str_free(&m->cell[i].sessions);
     }
     mem_free(m->cell);
+    for (size_t i = 0; i < m->n_version; i++) {
+        str_free(&m->version[i].text);
+        str_free(&m->version[i].shards);
+    }
+    mem_free(m->version);
     mem_free(m->cells_of);
     mem_free(m->id);
     mem_free(m);
@@ -245,6 +260,11 @@ size_t merge_cells(const struct merge *m)
 const char *merge_cell_name(const struct merge *m, size_t cell)
 {
     return m->cell[cell].name;
+}
+
+const char *merge_failed(const struct merge *m, size_t cell)
+{
+    return m->cell[cell].why;
 }
 
 void merge_counts(const struct merge *m, size_t cell, size_t *questions, size_t *failed,
@@ -339,11 +359,55 @@ done:
     return rc;
 }
 
+/* Notes the version of each session. */
+static int merge_note_versions(struct merge *m, int shard, const json_t *sessions, struct err *e)
+{
+    for (size_t i = 0; i < json_array_size(sessions); i++) {
+        const json_t *about = json_object_get(json_array_get(sessions, i), "about");
+        const char *text = json_string_value(json_object_get(about, "version"));
+        size_t k = 0;
+        if (!text)
+            continue;
+        while (k < m->n_version && strcmp(m->version[k].text.s, text) != 0)
+            k++;
+        if (k == m->n_version) {
+            TRY(mem_grow(&m->version, &m->cap_version, k + 1, sizeof *m->version, "versions", e));
+            m->version[m->n_version++] =
+                (struct merge_version){.text = STR_INIT, .shards = STR_INIT};
+            str_adds(&m->version[k].text, text);
+            TRY(str_ok(&m->version[k].text, "a version", e));
+        }
+        struct merge_version *v = &m->version[k];
+        if (v->last != shard)
+            str_addf(&v->shards, "%s%d", v->shards.len ? ", " : "", shard);
+        v->last = shard;
+    }
+    return 0;
+}
+
+int merge_versions(const struct merge *m, struct str *out, struct err *e)
+{
+    if (m->n_version > 1)
+        str_addf(out, "%zu versions of the program made these shards, and may reply differently:",
+                 m->n_version);
+    for (size_t i = 0; i < m->n_version && m->n_version > 1; i++)
+        str_addf(out, "%s %.80s (shards %.200s)", i ? "," : "", m->version[i].text.s,
+                 m->version[i].shards.s ? m->version[i].shards.s : "");
+    str_adds(out, m->n_version > 1 ? "\n" : "");
+    return str_ok(out, "versions", e);
+}
+
 /* The sessions of run.json, after those of the other shards. */
-static int merge_sessions(struct merge_cell *c, const struct trace_run *run, struct err *e)
+static int merge_sessions(struct merge *m, int shard, struct merge_cell *c,
+                          const struct trace_run *run, struct err *e)
 {
     const char *s = NULL;
     size_t n = 0;
+    json_t *doc = NULL;
+    TRY(jdoc_load(run->json.s, run->json.len, &doc, e));
+    const int rc = merge_note_versions(m, shard, json_object_get(doc, "sessions"), e);
+    json_decref(doc);
+    TRY(rc);
     TRY(merge_member(run->json.s, run->json.len, "sessions", &s, &n, e));
     if (n < 2)
         FAIL(e, ERR_DATA, "'sessions' is no array");
@@ -378,7 +442,7 @@ static int merge_records(const struct merge *m, struct shard_span span, const st
     return 0;
 }
 
-static int merge_check_shard(const struct merge *m, struct merge_cell *c, int shard, struct err *e)
+static int merge_check_shard(struct merge *m, struct merge_cell *c, int shard, struct err *e)
 {
     const struct shard_span span = merge_span(m, c, shard);
     struct trace_run run = {.asked = 0};
@@ -398,7 +462,7 @@ static int merge_check_shard(const struct merge *m, struct merge_cell *c, int sh
     if (run.results.n != questions)
         TRY_DONE(
             err_set(e, ERR_AGAIN, "%zu of %zu questions are finished", run.results.n, questions));
-    TRY_DONE(merge_sessions(c, &run, e));
+    TRY_DONE(merge_sessions(m, shard, c, &run, e));
     for (size_t i = 0; i < run.results.n; i++) {
         c->correct += run.results.r[i].correct;
         c->failed += run.results.r[i].state == CONSULT_FAILED;
@@ -406,6 +470,27 @@ static int merge_check_shard(const struct merge *m, struct merge_cell *c, int sh
 done:
     trace_run_free(&run);
     return rc;
+}
+
+/* Did the cell fail in this shard? Then its reason is kept. */
+static bool merge_gave_up(const struct merge *m, struct merge_cell *c, int shard)
+{
+    struct gridfile file = {.doc = NULL};
+    struct err unread;
+    char name[40], dir[1200];
+    shard_name((struct shard){.i = shard, .n = m->of}, name);
+    snprintf(dir, sizeof dir, "%.900s/%s", m->folder.dir, name);
+    if (!m->grid || gridfile_read(dir, &file, &unread) < 0)
+        return false;
+    bool gave_up = false;
+    for (size_t i = 0; i < file.n - file.n_removed && !gave_up; i++) {
+        gave_up = !strcmp(file.cell[i].name, c->name) &&
+                  !strcmp(file.cell[i].state, grid_state_name(GRID_FAILED));
+        if (gave_up && !*c->why)
+            snprintf(c->why, sizeof c->why, "%.399s", file.cell[i].why);
+    }
+    gridfile_free(&file);
+    return gave_up;
 }
 
 int merge_check(struct merge *m, struct str *faults, struct err *e)
@@ -420,6 +505,11 @@ int merge_check(struct merge *m, struct str *faults, struct err *e)
                 FAIL(e, rc, "%s", why.msg);
             if (rc == 0)
                 continue;
+            if (rc == ERR_AGAIN && merge_gave_up(m, c, i)) {
+                str_addf(faults, "shard %d of %d, cell %s failed: %s; try it again: %s %d/%d\n", i,
+                         m->of, c->name, c->why, m->command, i, m->of);
+                continue;
+            }
             n[rc == ERR_AGAIN ? 0 : rc == ERR_CONFIG ? 1 : 2]++;
             str_addf(faults, "shard %d of %d%s%s: %s; %s: %s %d/%d\n", i, m->of,
                      *c->name ? ", cell " : "", c->name, why.msg,
@@ -617,6 +707,12 @@ int merge_write_grid(struct merge *m, struct err *e)
     bool bad = !cells;
     for (size_t i = 0; i < m->n_cell && !bad; i++) {
         json_t *c = json_array_get(cells, i);
+        if (*m->cell[i].why) {
+            bad = json_object_set_new(c, "state", json_string("failed")) != 0 ||
+                  json_object_set_new(c, "why", json_string(m->cell[i].why)) != 0 ||
+                  json_object_set_new(c, "total", json_integer((json_int_t)m->questions)) != 0;
+            continue;
+        }
         bad = json_object_set_new(c, "state", json_string("done")) != 0 ||
               json_object_set_new(c, "done", json_integer((json_int_t)m->questions)) != 0 ||
               json_object_set_new(c, "total", json_integer((json_int_t)m->questions)) != 0 ||
