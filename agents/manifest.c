@@ -120,6 +120,54 @@ done:
     return rc;
 }
 
+static const char *manifest_version(const json_t *sessions, size_t i)
+{
+    const json_t *about = json_object_get(json_array_get(sessions, i), "about");
+    return json_string_value(json_object_get(about, "version"));
+}
+
+void manifest_versions(const json_t *sessions, struct str *out, int *n)
+{
+    const size_t all = json_array_size(sessions);
+    *n = 0;
+    str_addc(out, '[');
+    for (size_t i = 0; i < all; i++) {
+        const char *own = manifest_version(sessions, i);
+        bool before = !own;
+        for (size_t k = 0; k < i && !before; k++) {
+            const char *other = manifest_version(sessions, k);
+            before = other && !strcmp(other, own);
+        }
+        if (before)
+            continue;
+        str_adds(out, (*n)++ ? ", " : "");
+        str_add_json(out, own, strlen(own));
+    }
+    str_addc(out, ']');
+}
+
+/* Appends the member "versions" if the sessions have several. */
+static int manifest_put_versions(const struct str *sessions, struct str *out, struct err *e)
+{
+    struct str list = STR_INIT, versions = STR_INIT;
+    json_t *doc = NULL;
+    int rc, n = 0;
+    str_addf(&list, "{\"sessions\": [%s]}", sessions->s);
+    TRY_DONE(str_ok(&list, "run.json", e));
+    TRY_DONE(jdoc_load(list.s, list.len, &doc, e));
+    manifest_versions(json_object_get(doc, "sessions"), &versions, &n);
+    if (n > 1) {
+        str_adds(out, ",\n\"versions\": ");
+        str_adds(out, versions.s);
+    }
+    rc = str_ok(&versions, "run.json", e);
+done:
+    json_decref(doc);
+    str_free(&list);
+    str_free(&versions);
+    return rc;
+}
+
 static int manifest_head(struct manifest *m, const struct folder *f, const struct trace_options *o,
                          const char *identity, size_t n, const struct str *sessions, struct err *e)
 {
@@ -144,7 +192,9 @@ static int manifest_head(struct manifest *m, const struct folder *f, const struc
         str_adds(&m->head, o->given->describe);
     else
         records_describe(o->data, sha256, &m->head);
-    str_addf(&m->head, ",\n\"sessions\": [%s],\n\"figures\": ", sessions->s);
+    str_addf(&m->head, ",\n\"sessions\": [%s]", sessions->s);
+    TRY_DONE(manifest_put_versions(sessions, &m->head, e));
+    str_adds(&m->head, ",\n\"figures\": ");
     TRY_DONE(str_ok(&m->head, "run.json", e));
     TRY_DONE(folder_save(f, "records.jsonl", records.s, records.len, e));
 done:

@@ -3,6 +3,7 @@
  * - All shards have the same identity.
  * - Each record is in the shard that the division gives it.
  * - Each question is finished exactly once.
+ * A cell of an experiment that failed in a shard stays failed in the result, with its reason.
  *
  * A merged trace has the cases in the order of the data file. Their record numbers are those of the
  * whole. `ended` is null, because the clocks of several hosts cannot be compared.
@@ -23,13 +24,19 @@ int merge_shards(const struct merge *m);   /* N */
 size_t merge_cells(const struct merge *m); /* runs of the study, 1 unless it is an experiment */
 /* The folder of a cell below that of the study; "" for a single run. */
 const char *merge_cell_name(const struct merge *m, size_t cell);
+/* The reason why a checked cell failed, "" = it is complete. A failed cell is not written. */
+const char *merge_failed(const struct merge *m, size_t cell);
 /* Questions of a checked cell, those that failed, and rejected records. */
 void merge_counts(const struct merge *m, size_t cell, size_t *questions, size_t *failed,
                   size_t *rejected);
 
 /* Checks all shards of all cells. Appends a line a fault to faults. ERR_AGAIN: shards are missing
- * or unfinished; ERR_CONFIG: a shard is of another study; ERR_DATA: one is damaged. */
+ * or unfinished; ERR_CONFIG: a shard is of another study; ERR_DATA: one is damaged. A cell that
+ * failed in a shard, as its grid.json says, is a fault that stops no merge. */
 int merge_check(struct merge *m, struct str *faults, struct err *e);
+/* After the check: appends a line that names the versions of the program and their shards, if there
+ * are several. ERR_NOMEM. */
+int merge_versions(const struct merge *m, struct str *out, struct err *e);
 /* Makes the folder of the result, locks it and takes its lease. stop: as in lease_options.
  * ERR_CREATE: another process writes there, or it holds another run. */
 int merge_begin(struct merge *m, const char *out, const atomic_int *stop, struct err *e);

@@ -200,11 +200,27 @@ static void shard_study_text(const struct shard_study *s, const char *records_sh
              s->subset && *s->subset ? s->subset : "null", s->settings);
 }
 
+/* Shards of a study of n tasks that have a folder in dir. */
+static int shard_begun(const char *dir, int n)
+{
+    struct folder f = {.lock = -1};
+    int begun = 0;
+    snprintf(f.dir, sizeof f.dir, "%s", dir);
+    for (int i = 1; i <= n; i++) {
+        char name[40];
+        shard_name((struct shard){.i = i, .n = n}, name);
+        begun += folder_has(&f, name);
+    }
+    return begun;
+}
+
+/* text: the study as this task has it; file: shards.json. */
 static int shard_compare_study(const char *dir, const struct shard_study *s, const char *text,
                                const struct str *file, struct err *e)
 {
     json_t *doc = NULL, *was = NULL;
     json_int_t format = 0, of = 0, asked = 0;
+    const char *command = NULL;
     struct str diff = STR_INIT;
     int rc, n = 0;
     rc = jdoc_load(file->s, file->len, &doc, e);
@@ -219,48 +235,74 @@ static int shard_compare_study(const char *dir, const struct shard_study *s, con
         rc = jdoc_int(was, "of", 1, SHARD_MOST, &of, e);
     if (rc == 0)
         rc = jdoc_int(was, "asked", 0, INT64_MAX, &asked, e);
+    if (rc == 0)
+        rc = jdoc_string(doc, "command", &command, e);
     if (rc < 0)
         err_wrap(e, rc, "%s/" SHARD_FILE " is damaged (remove it; the next task writes it anew)",
                  dir);
     TRY_DONE(rc);
-    if (of != s->shard.n)
-        TRY_DONE(
-            err_set(e, ERR_CONFIG,
-                    "%s holds a study divided into %lld tasks, and --shard says %d; use the same "
-                    "number, or choose another --out",
-                    dir, (long long)of, s->shard.n));
     TRY_DONE(trace_differences(was, text, NULL, &n, &diff, e));
-    if (n == 1 && (size_t)asked != s->asked)
-        TRY_DONE(
-            err_set(e, ERR_CONFIG,
-                    "%s holds a study of %lld records, and this command asks for %zu (-n); use "
-                    "the same number, or choose another --out",
-                    dir, (long long)asked, s->asked));
+    if (of != s->shard.n) {
+        str_clear(&diff);
+        str_addf(&diff, "it has %lld tasks, and --shard says %d", (long long)of, s->shard.n);
+    } else if (n == 1 && (size_t)asked != s->asked) {
+        str_clear(&diff);
+        str_addf(&diff, "it has %lld records, and this command asks for %zu (-n)", (long long)asked,
+                 s->asked);
+    }
+    TRY_DONE(str_ok(&diff, "differences", e));
     if (n)
-        rc = err_set(e, ERR_CONFIG,
-                     "%s holds the shards of another study: %s; choose another --out", dir, diff.s);
+        rc = err_set(
+            e, ERR_CONFIG,
+            "%s holds the shards of another study: %.600s; it was begun by '%.300s --shard "
+            "I/%d', and %d of its %d shards have a folder; give its options, or choose another "
+            "--out, or end its tasks, remove %s and start again",
+            dir, diff.s, command, (int)of, shard_begun(dir, (int)of), (int)of, dir);
 done:
     json_decref(doc);
     str_free(&diff);
     return rc;
 }
 
+static int shard_text(const struct shard_study *s, struct str *records, char sha256[65],
+                      struct str *study, struct err *e)
+{
+    records_write(s->data, records);
+    TRY(str_ok(records, "records.jsonl", e));
+    TRY(sha256_hex(records->s, records->len, sha256, e));
+    shard_study_text(s, sha256, study);
+    return str_ok(study, SHARD_FILE, e);
+}
+
+static int shard_refuse_run(const struct folder *f, struct err *e)
+{
+    if (!folder_has(f, SHARD_FILE) && (folder_has(f, "run.json") || folder_has(f, "grid.json")))
+        FAIL(e, ERR_USAGE, "%s is the folder of a run; shards need a folder of their own", f->dir);
+    return 0;
+}
+
+static int shard_check_file(const struct folder *f, const struct shard_study *s,
+                            const struct str *study, struct err *e)
+{
+    struct str file = STR_INIT;
+    char path[1100];
+    folder_path(f, SHARD_FILE, path);
+    int rc = zio_read(path, SHARD_BYTES, &file, e);
+    if (rc == 0)
+        rc = shard_compare_study(f->dir, s, study->s, &file, e);
+    str_free(&file);
+    return rc;
+}
+
 static int shard_publish(const struct folder *f, const struct shard_study *s, struct err *e)
 {
-    struct str records = STR_INIT, study = STR_INIT, text = STR_INIT, file = STR_INIT;
-    char sha256[65], path[1100];
+    struct str records = STR_INIT, study = STR_INIT, text = STR_INIT;
+    char sha256[65];
     bool made = false;
     int rc;
-    records_write(s->data, &records);
-    TRY_DONE(str_ok(&records, "records.jsonl", e));
-    TRY_DONE(sha256_hex(records.s, records.len, sha256, e));
-    shard_study_text(s, sha256, &study);
-    TRY_DONE(str_ok(&study, SHARD_FILE, e));
+    TRY_DONE(shard_text(s, &records, sha256, &study, e));
+    TRY_DONE(shard_refuse_run(f, e));
     if (!folder_has(f, SHARD_FILE)) {
-        if (folder_has(f, "run.json") || folder_has(f, "grid.json"))
-            TRY_DONE(err_set(e, ERR_USAGE,
-                             "%s is the folder of a run; shards need a folder of their own",
-                             f->dir));
         str_addf(&text, "{\"format\": %d,\n\"study\": %s,\n\"command\": ", SHARD_FORMAT, study.s);
         str_add_json(&text, s->command, strlen(s->command));
         str_adds(&text, ",\n\"data\": ");
@@ -270,16 +312,37 @@ static int shard_publish(const struct folder *f, const struct shard_study *s, st
         TRY_DONE(folder_publish(f, "records.jsonl", records.s, records.len, &made, e));
         TRY_DONE(folder_publish(f, SHARD_FILE, text.s, text.len, &made, e));
     }
-    folder_path(f, SHARD_FILE, path);
-    TRY_DONE(zio_read(path, SHARD_BYTES, &file, e));
-    TRY_DONE(shard_compare_study(f->dir, s, study.s, &file, e));
+    TRY_DONE(shard_check_file(f, s, &study, e));
     if (!folder_has(f, "records.jsonl")) /* lost */
         TRY_DONE(folder_publish(f, "records.jsonl", records.s, records.len, &made, e));
 done:
     str_free(&records);
     str_free(&study);
     str_free(&text);
-    str_free(&file);
+    return rc;
+}
+
+int shard_preview(const char *dir, const struct shard_study *s, struct str *said, struct err *e)
+{
+    struct str records = STR_INIT, study = STR_INIT;
+    struct folder f = {.lock = -1};
+    char sha256[65];
+    int rc;
+    if (snprintf(f.dir, sizeof f.dir, "%s", dir) >= (int)sizeof f.dir)
+        FAIL(e, ERR_USAGE, "the folder's name is too long: %zu bytes", strlen(dir));
+    TRY_DONE(shard_text(s, &records, sha256, &study, e));
+    TRY_DONE(shard_refuse_run(&f, e));
+    if (folder_has(&f, SHARD_FILE)) {
+        TRY_DONE(shard_check_file(&f, s, &study, e));
+        str_addf(said, "%s holds this study: %d of %d shards have a folder", dir,
+                 shard_begun(dir, s->shard.n), s->shard.n);
+    } else {
+        str_addf(said, "%s holds no study yet: the first task fixes these settings for all", dir);
+    }
+    rc = str_ok(said, "a preview", e);
+done:
+    str_free(&records);
+    str_free(&study);
     return rc;
 }
 

@@ -72,9 +72,12 @@ struct shard_study {
 };
 /* Makes dir, writes records.jsonl and shards.json if they are not there, and compares shards.json
  * otherwise. Several tasks may do it at once. Writes the folder of the shard to out. ERR_CONFIG
- * names the difference; ERR_USAGE when dir is the folder of a run without shards; ERR_CREATE,
- * ERR_IO, ERR_NOMEM. */
+ * names the differences, the command that began the study, and the ways out. ERR_USAGE when dir is
+ * the folder of a run without shards; ERR_CREATE, ERR_IO, ERR_NOMEM. */
 int shard_begin(const char *dir, const struct shard_study *s, char out[1024], struct err *e);
+/* The same checks and errors, but nothing is written. Appends to said, in words, whether the study
+ * has begun in dir. */
+int shard_preview(const char *dir, const struct shard_study *s, struct str *said, struct err *e);
 
 /* Compares a shard that begins with one that has begun, so that another model or prompt is seen
  * before the work. dir: of the shard, or of its cell. identity: JSON text of the run's identity,

@@ -1,8 +1,11 @@
 #include "subset.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "jdoc.h"
+#include "records.h"
 #include "rng.h"
 #include "sha256.h"
 #include "zio.h"
@@ -240,5 +243,68 @@ done:
     mem_free(keep);
     mem_free(to);
     mem_free(question);
+    return rc;
+}
+
+/* ---- a recorded run -------------------------------------------------------------------------- */
+
+#define SUBSET_BYTES ((size_t)1 << 30) /* largest records.jsonl */
+
+/* The ids of the run's questions; of variants, those of their origins. They live in rs and list. */
+static int subset_run_ids(const char *dir, struct records *rs, const char ***list, size_t *n,
+                          struct err *e)
+{
+    struct str text = STR_INIT;
+    char path[1100];
+    int rc;
+    snprintf(path, sizeof path, "%.1000s/records.jsonl", dir);
+    TRY_DONE(zio_read(path, SUBSET_BYTES, &text, e));
+    TRY_DONE(records_read(text.s, text.len, rs, e));
+    *list = mem_zalloc(rs->n ? rs->n : 1, sizeof **list);
+    if (!*list)
+        TRY_DONE(NOMEM(e, rs->n * sizeof **list, "ids of questions"));
+    for (size_t i = 0; i < rs->n; i++) {
+        const struct records_row *r = &rs->r[i];
+        const char *id = r->origin ? r->origin : r->id;
+        const bool again = *n && !strcmp((*list)[*n - 1], id); /* variants follow their origin */
+        if (r->kind == MEDQA_QUESTION && !again)
+            (*list)[(*n)++] = id;
+    }
+done:
+    str_free(&text);
+    return rc;
+}
+
+int subset_recorded(const char *dir, const json_t *identity, struct medqa *m, struct err *e)
+{
+    const json_t *of = json_object_get(identity, "subset");
+    const char *step = json_string_value(json_object_get(of, "step")), *was = NULL, *is = NULL;
+    struct subset s = {.step = step,
+                       .sample = json_integer_value(json_object_get(of, "sample")),
+                       .seed = (uint64_t)json_integer_value(json_object_get(of, "seed"))};
+    struct records rs = {.n = 0};
+    const char **ids = NULL;
+    struct str about = STR_INIT;
+    json_t *now = NULL;
+    int rc = 0;
+    if (!json_is_object(of))
+        return 0;
+    if (json_object_get(of, "ids")) { /* all conditions together chose these */
+        TRY_DONE(subset_run_ids(dir, &rs, &ids, &s.n_ids, e));
+        s = (struct subset){.ids = ids, .n_ids = s.n_ids};
+    }
+    TRY_DONE(subset_take(&s, m, &about, e));
+    TRY_DONE(jdoc_load(about.s, about.len, &now, e));
+    TRY_DONE(jdoc_string(of, "sha256", &was, e));
+    TRY_DONE(jdoc_string(now, "sha256", &is, e));
+    if (strcmp(was, is) != 0)
+        rc = err_set(e, ERR_DATA,
+                     "the choice of records is not that of the run: sha256 %.12s.., it was %.12s..",
+                     is, was);
+done:
+    records_free(&rs);
+    mem_free(ids);
+    str_free(&about);
+    json_decref(now);
     return rc;
 }

@@ -12,6 +12,7 @@
 #ifndef MAS_SUBSET_H
 #define MAS_SUBSET_H
 
+#include <jansson.h>
 #include <stdbool.h>
 
 #include "medqa.h"
@@ -38,5 +39,9 @@ int subset_ids_file(const char *path, struct arena *arena, const char *const **i
  * identity of a run: the conditions, and a hash of the chosen records. ERR_DATA when an id is not
  * in the file, when the sample is larger than the file, or when nothing is left. ERR_NOMEM. */
 int subset_take(const struct subset *s, struct medqa *m, struct str *describe, struct err *e);
+/* Takes from m, the data file of the run in the folder dir, the choice that the run's identity
+ * describes, if it describes one. Ids come from the folder's records. ERR_DATA when the choice has
+ * other records than the run had; errors of subset_take and records_read. */
+int subset_recorded(const char *dir, const json_t *identity, struct medqa *m, struct err *e);
 
 #endif

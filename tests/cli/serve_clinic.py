@@ -357,6 +357,38 @@ for i in ids:
 subprocess.run([mas, "eval", "-c", "demo", "--quiet", "-s", "direct", "--data", source + "/configs/demo/questions.jsonl", "--n", "20", "--out", "runs/mine"],
                capture_output=True)
 check(s.ask("POST", "/runs/mine/resume")[0] == 202 and wait_done(s, "mine")["state"] == "complete", "a run of mas eval")
+
+# ---- a run of mas eval on a choice of records and on variants of them, stopped: the server takes the same records and variants
+part_ids = [x["trace_id"] for x in csv.DictReader(open("runs/mine/results.csv"))][2:12]
+open("ids.txt", "w").write("".join(i + "\n" for i in part_ids))
+open("words.jsonl", "w").write("".join(json.dumps({"id": i, "question": "In other words, case %d." % n}) + "\n" for n, i in enumerate(part_ids[::2])))
+for name, options, total in (("orders", ["--sample", "6", "--sample-seed", "3", "--permute", "cyclic"], 24),
+                             ("words", ["--ids", "ids.txt", "--paraphrases", "words.jsonl"], 15)):
+    command = [mas, "eval", "-c", "demo", "--quiet", "-s", "cot", "--data", source + "/configs/demo/questions.jsonl", *options]
+    subprocess.run([*command, "--out", "runs/all-" + name], capture_output=True)
+    p = subprocess.Popen([*command, "--concurrency", "1", "--out", "runs/" + name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(1500):
+        if os.path.exists("runs/%s/traces.jsonl" % name) and b'"case"' in open("runs/%s/traces.jsonl" % name, "rb").read():
+            break
+        time.sleep(0.01)
+    p.terminate()
+    check(p.wait() == 75, "%s: stopped with exit code %d" % (name, p.returncode))
+    status, _, r = s.ask("POST", "/runs/%s/resume" % name)
+    if check(status == 202 and r["records"] == total and 0 < r["done"] < total, "%s: resume: %s %s" % (name, status, r)):
+        check(wait_done(s, name)["state"] == "complete" and essence(name) == essence("all-" + name), "%s: other results than mas eval" % name)
+open("runs/words/paraphrases.jsonl", "a").write("\n")
+status, _, r = s.ask("POST", "/runs/words/resume")
+check(status == 400 and "the questions of this run cannot be read" in str(r), "other paraphrases: %s %s" % (status, r))
+# a part of a study, and a run that matches tokens, are for mas eval
+subprocess.run([mas, "eval", "-c", "demo", "--quiet", "--data", source + "/configs/demo/questions.jsonl", "-s", "sc", "--match-tokens",
+                "runs/all-words", "--ids", "ids.txt", "--paraphrases", "words.jsonl", "--out", "runs/tokens"], capture_output=True)
+status, _, r = s.ask("POST", "/runs/tokens/resume")
+check(status == 400 and "go on with mas eval --match-tokens" in str(r), "matched tokens: %s %s" % (status, r))
+subprocess.run([mas, "eval", "-c", "demo", "--quiet", "--data", source + "/configs/demo/questions.jsonl", "-s", "direct", "-n", "6", "--shard", "1/2",
+                "--out", "study"], capture_output=True)
+os.rename("study/shard-1-of-2", "runs/shard")
+status, _, r = s.ask("POST", "/runs/shard/resume")
+check(status == 400 and "go on with mas eval --shard" in str(r), "a shard: %s %s" % (status, r))
 s.stop()
 
 # ---- another context: another run, so it is refused ----------------------------------------------------------

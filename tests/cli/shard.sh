@@ -65,9 +65,9 @@ expect 64 'needs --out' one --shard 1/3
 expect 64 '--curve does not go with --shard' one --out x --shard 1/3 --curve x.svg
 expect 64 'is the folder of a run' one --out whole --shard 1/3
 expect 66 'holds no shards' "$MAS" merge whole
-expect 78 'a study divided into 3 tasks, and --shard says 4' one --out study --shard 1/4
+expect 78 'it has 3 tasks, and --shard says 4' one --out study --shard 1/4
 expect 78 'config.seed was 42, is 7' one --out study --shard 1/3 --seed 7
-expect 78 'a study of 20 records, and this command asks for 19' one --out study --shard 1/3 -n 19
+expect 78 'it has 20 records, and this command asks for 19' one --out study --shard 1/3 -n 19
 mv study/shard-2-of-3 kept
 expect 75 'shard 2 of 3: it has not begun; run: mas eval -c demo' "$MAS" merge study
 expect 75 'of 3 shards, 1 is missing' "$MAS" merge study
@@ -227,4 +227,53 @@ expect 75 'shard 2 of 3, 2 cells, the first is model=' "$MAS" merge grid
 expect 75 'of 3 shards, 1 is missing' "$MAS" merge grid
 expect 0 'experiment two: 4 cells' grid --out grid --shard 2/3
 expect 0 'merged' "$MAS" merge grid
+
+# ---- a cell that failed in a shard: the others are merged, and the merge names it; a later try completes the study
+sed 's/mini.gguf/later.gguf/; s/name: two/name: lost/' grid.yaml >lost.yaml
+lost() { "$MAS" eval -c lost.yaml --data data.jsonl --quiet --out lost --shard "$1" </dev/null; }
+expect 0 '' lost 1/2
+expect 75 'shard 2 of 2, 2 cells, the first is model=later.gguf,direct: it has not begun' "$MAS" merge lost
+expect 1 '2 of 2 cells failed' lost 2/2
+expect 1 '2 of 4 cells failed and are not in the result' "$MAS" merge lost
+expect 1 'cell model=later.gguf,cot failed: cannot open model' "$MAS" merge lost
+[ -s lost/model=demo,cot/results.csv ] && [ ! -e lost/model=later.gguf,cot ] || fault "cells of the merge: $(ls lost)"
+same grid_whole/model=demo,cot lost/model=demo,cot
+python3 - <<'PY' || fault "grid.json of a study with failed cells"
+import json
+cells = json.load(open('lost/grid.json'))['cells']
+assert [c['state'] for c in cells] == ['done', 'done', 'failed', 'failed'], cells
+assert all('later.gguf' in c['why'] for c in cells[2:]) and [c['done'] for c in cells] == [12, 12, 0, 0], cells
+PY
+"$MAS" export lost 2>&1 | grep -q 'later.gguf,cot  *failed: cannot open' || fault "the table does not name the failed cell"
+cp mini.gguf later.gguf
+expect 0 '' lost 2/2
+expect 0 '2 shards of 4 cells merged' "$MAS" merge lost
+
+# ---- shards of two versions of the program: the merge, run.json and mas verify say so
+expect 0 '2 shards of 4 cells merged' "$MAS" merge lost
+"$MAS" merge lost 2>&1 | grep -q 'versions of the program' && fault "one version is said to be several"
+sed -i '/^"sessions"/s/"version": "[^"]*"/"version": "0123abcd"/' study/shard-2-of-3/run.json
+rm -r study/run.json study/traces.jsonl.gz study/results.csv study/summary.json
+expect 1 '2 versions of the program made these shards, and may reply differently: ' "$MAS" merge study
+"$MAS" merge study 2>&1 | grep -q ' (shards 1, 3), 0123abcd (shards 2)' || fault "the shards of each version are not named"
+[ "$(grep -c '^"versions": \[".*", "0123abcd"\]' study/run.json)" = 1 ] || fault "run.json has no versions: $(grep versions study/run.json)"
+[ "$(grep -c '^"versions"' whole/run.json)" = 0 ] || fault "a run of one version names versions"
+expect 0 'not checked: versions: 2 versions of the program made this run: ' "$MAS" verify study
+"$MAS" verify whole | grep -q 'versions:' && fault "a run of one version is said to have several"
+
+# ---- a study whose first task was mistyped; --dry-run shows the division and the study before
+expect 0 'typo holds no study yet' one --out typo --shard 1/3 --dry-run
+expect 0 '20 records over 3 of 3 tasks, 6 to 8 each; task 1 has 6' one --out typo --shard 1/3 --dry-run
+[ ! -e typo ] || fault "a dry run has written"
+one --out typo --shard 1/3 -n 2 >typo.log 2>&1 || fault "the first task: $(cat typo.log)"
+expect 78 "it has 2 records, and this command asks for 20 (-n); " one --out typo --shard 2/3
+expect 78 "it was begun by 'mas eval -c demo --data data.jsonl" one --out typo --shard 2/3
+expect 78 '1 of its 3 shards have a folder; give its options, or choose another --out, or end its tasks, remove typo' one --out typo --shard 2/3
+expect 78 'it has 2 records' one --out typo --shard 2/3 --dry-run
+expect 0 'typo holds this study: 1 of 3 shards have a folder' one --out typo --shard 2/3 -n 2 --dry-run
+[ ! -e typo/shard-2-of-3 ] || fault "a dry run has made a folder"
+expect 64 'is the folder of a run' one --out whole --shard 1/3 --dry-run
+expect 64 '--dry-run is of --shard' one --out typo --dry-run
+expect 0 'model 2 of 2, 2 cells: 12 records over 2 of 3 tasks' grid --out none --shard 2/3 --dry-run
+[ ! -e none ] || fault "a dry run of an experiment has written"
 exit $bad

@@ -158,6 +158,12 @@ answer 0 0 finished no
 printf '%s\n' eval --quiet --set threads=3 -c demo --data "$odd" --out "$dir/run" --shard 2/5 | cmp - arguments.txt ||
     fault "arguments: $(cat arguments.txt)"
 answer 1 0 finished no
+# an experiment with a failed cell: the task fails, so the next submission tries it again
+echo '{"cells": [{"name": "direct", "state": "done"},
+{"name": "cot,seed=1", "state": "failed"}, {"name": "cot,seed=2", "state": "failed"}]}' >run/shard-2-of-5/grid.json
+answer 1 1 failed no
+[ "$(value text)" = 'cells failed: cot,seed=1 cot,seed=2' ] || fault "failed cells: $(value text)"
+rm run/shard-2-of-5/grid.json
 for code in 75 73 74 69 137 139; do answer $code $code requeued yes; done
 for code in 64 65 66 70 78; do answer $code $code failed no; done
 touch no_requeue
@@ -223,6 +229,15 @@ expect 75 'task 5 did not finish: submitted' report
 expect 75 'failed merge: exit 75; unfinished tasks: 2 3 4 5' report
 echo 0 >code
 expect 0 'report in' report
+# a task failed in some cells: the merge runs, writes the others and ends with 1
+note task-5 'state failed' 'text cells failed: cot,seed=1'
+echo 1 >code
+tool program <<'TOOL'
+echo "$1" >>"$FAKE/asked.txt"
+[ "$1" != merge ]
+TOOL
+expect 0 'task 5 did not finish: failed cells failed: cot,seed=1' report
+[ "$(paste -sd' ' asked.txt)" = 'merge report export' ] || fault "after a merge with failed cells: $(cat asked.txt)"
 
 # a report that failed is submitted again, without tasks
 for i in 1 2 3 4 5; do note task-$i 'state finished'; done

@@ -274,6 +274,19 @@ within 60 'the start of 2 tasks' held 2
 kill -9 "$(cut -d" " -f4 "/proc/$(cat held/1-of-2)/stat")" # the parent
 kill -CONT "$(cat held/2-of-2)"
 
+# ---- meanwhile, an experiment with a cell that fails, because its model is not there yet
+
+lost="$dir/lost"
+cat >lost.yaml <<YAML
+_base: $root/configs/demo.yaml
+experiment:
+  name: lost
+  factors: {model: [demo, later.gguf], strategy: [direct]}
+  data: {n: 4}
+YAML
+"$slurm_eval" --out "$lost" --tasks 2 --mas "$mas" -- -c lost.yaml --data 'held out.jsonl' >lost.txt 2>&1 ||
+    fault "an experiment with a lost model: $(cat lost.txt)"
+
 # ---- requests that pend for ever
 
 refused() { # TEXT OPTION..
@@ -340,6 +353,22 @@ code=0
 grep -Eq '^1 +lost .*submit again' status.txt || fault "the lost task is not named: $(cat status.txt)"
 "$slurm_eval" --out "$single" --mas ./program_held >single.txt 2>&1 || fault "a lost task again: $(cat single.txt)"
 grep -q 'tasks 1 of 2' single.txt || fault "the lost task alone is submitted: $(cat single.txt)"
+
+# the report job has merged the other cell and names the one that failed; the next submission tries it again
+within 60 'the experiment with a lost model' ended "$lost" || true
+code=0
+"$slurm_eval" --status "$lost" >status.txt || code=$?
+[ $code = 1 ] || fault "--status with a failed cell: exit code $code: $(cat status.txt)"
+grep -Eq '^2 +failed .*cells failed: model=later.gguf' status.txt || fault "the failed cell is not named: $(cat status.txt)"
+grep -q 'report: finished' status.txt || fault "no report beside a failed cell: $(cat status.txt "$lost/slurm/log/report.txt")"
+grep -q '1 of 2 cells failed and are not in the result' "$lost/slurm/log/report.txt" || fault "$(cat "$lost/slurm/log/report.txt")"
+grep -q 'later.gguf.*failed: cannot open' "$lost/report.txt" || fault "the report is silent: $(cat "$lost/report.txt")"
+cp "$root/configs/demo/toy_mini.gguf" later.gguf
+"$slurm_eval" --out "$lost" --mas "$mas" >lost.txt 2>&1 || fault "the lost model is there: $(cat lost.txt)"
+grep -q 'tasks 2 of 2' lost.txt || fault "the failed task alone is submitted: $(cat lost.txt)"
+within 60 'the experiment, again' ended "$lost" || true
+"$slurm_eval" --status "$lost" >status.txt || fault "a complete experiment: $(cat status.txt "$lost"/slurm/log/*)"
+grep -q 'questions: 8 of 8 finished' status.txt || fault "a complete experiment: $(cat status.txt)"
 
 within 90 'the failing study' ended "$failing" || true
 code=0

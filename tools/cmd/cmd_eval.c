@@ -53,7 +53,8 @@ enum {
     OPT_SHARD,
     OPT_LEASE,
     OPT_WORKERS,
-    OPT_NODE_COPY
+    OPT_NODE_COPY,
+    OPT_DRY_RUN
 };
 
 static const struct argp_option rows[] = {
@@ -96,6 +97,10 @@ static const struct argp_option rows[] = {
      "with --shard: a task on another host without a sign of life for so long is taken as dead, "
      "and "
      "its share is taken over (90)",
+     1},
+    {"dry-run", OPT_DRY_RUN, 0, 0,
+     "with --shard: show which records each task would have, and whether the folder holds this "
+     "study. Nothing is written, and no model is loaded. Exit status 78: another study",
      1},
     {"concurrency", OPT_CONCURRENCY, "N", 0, "cases at once, or auto (default)", 2},
     {"node-copy", OPT_NODE_COPY, "DIR", 0,
@@ -153,6 +158,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         }
         return 0;
     }
+    case OPT_DRY_RUN:
+        o->shard.dry = true;
+        return 0;
     case OPT_NODE_COPY:
         o->clinic.node_copy = arg;
         return 0;
@@ -466,6 +474,10 @@ static int share(const struct options *o, const struct config *base, const struc
     const struct shard_study study = {
         .data = m, .asked = asked, .subset = subset->s, .settings = settings.s};
     TRY_DONE(shard_work_open(&o->shard, &o->clinic, o->out, &study, stop, work, e));
+    if (o->shard.dry) {
+        shard_work_show(work, m, asked, &one, 1, 0);
+        goto done;
+    }
     const struct shard_span span = shard_share(work->shard, &one, 1, 0, work->order.units);
     TRY_DONE(shard_take(m, &work->order, span, own, e));
     shard_describe(work->shard, asked, own, mark);
@@ -499,6 +511,8 @@ static int prepare(struct options *o, const struct config *base, struct task *k,
         TRY(share(o, base, &k->whole, k->asked.records, &k->subset, &k->variants, k->stop, &k->work,
                   &k->m, &k->mark, e));
         k->asked = runfolder_count(&k->m, 0);
+        if (o->shard.dry)
+            return 0;
     }
     if (o->match) {
         TRY(budget_read(o->match, &k->budget, e));
@@ -572,7 +586,7 @@ static int evaluate(struct options *o, const struct config *base, struct err *e)
     TRY_DONE(target_check(&curve, 1, input, 3, TARGET_NEVER, e));
     TRY_DONE(clinic_timeline_apart(&o->clinic, o->fresh ? NULL : o->out, e));
     TRY_DONE(prepare(o, base, &k, e));
-    if (o->shard.shard.n && !k.m.n_records) /* more shards than records */
+    if (o->shard.shard.n && !k.m.n_records) /* more shards than records, or a dry run */
         goto done;
     rc = o->workers ? by_workers(o, base, &k.m, &k.asked, &k.subset, &k.variants, k.stop, e)
                     : compute(o, &k, e);
@@ -598,6 +612,8 @@ static int check_tasks(const struct options *o, bool grid, struct err *e)
                                             : NULL;
     if (!o->shard.shard.n && o->shard.lease_s > 0)
         FAIL(e, ERR_USAGE, "--lease is of --shard, which is not given");
+    if (!o->shard.shard.n && o->shard.dry)
+        FAIL(e, ERR_USAGE, "--dry-run is of --shard, which is not given; add --shard 1/N");
     if (o->workers && (with || o->shard.shard.n))
         FAIL(e, ERR_USAGE, "%s does not go with --workers", with ? with : "--shard");
     if (o->workers && grid)

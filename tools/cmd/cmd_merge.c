@@ -35,14 +35,19 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     }
 }
 
-/* Writes all cells with their reports. *bad: questions without a good answer of theirs. */
-static int write(const struct options *o, struct merge *m, size_t *bad, struct err *e)
+/* Writes all cells with their reports. *bad: questions without a good answer of theirs; *lost:
+ * cells that failed in a shard. */
+static int write(const struct options *o, struct merge *m, size_t *bad, size_t *lost, struct err *e)
 {
     const bool single = merge_cells(m) == 1 && !*merge_cell_name(m, 0);
     for (size_t i = 0; i < merge_cells(m); i++) {
         struct trace *t = NULL;
         char dir[1024];
         size_t questions = 0, failed = 0, rejected = 0;
+        if (*merge_failed(m, i)) {
+            (*lost)++;
+            continue;
+        }
         TRY(merge_write(m, i, dir, &t, e));
         int rc = runfolder_report(t, dir, single && !o->quiet ? "merged run" : NULL, "", NULL, e);
         trace_close(t);
@@ -58,7 +63,7 @@ static int merge(const struct options *o, struct err *e)
     const char *out = o->out ? o->out : o->dir;
     struct merge *m = NULL;
     struct str faults = STR_INIT;
-    size_t bad = 0;
+    size_t bad = 0, lost = 0;
     int rc;
     if (!o->dir)
         FAIL(e, ERR_USAGE, "no folder; give the --out of mas eval --shard");
@@ -66,18 +71,27 @@ static int merge(const struct options *o, struct err *e)
     rc = merge_check(m, &faults, e);
     fputs(faults.s, stderr);
     TRY_DONE(rc);
+    str_clear(&faults);
+    TRY_DONE(merge_versions(m, &faults, e));
+    fputs(faults.s, stderr);
     TRY_DONE(merge_begin(m, out, clinic_signals(), e));
-    rc = write(o, m, &bad, e);
+    rc = write(o, m, &bad, &lost, e);
     fputs(merge_notes(m), stderr);
     TRY_DONE(rc);
     if (merge_cells(m) > 1 || *merge_cell_name(m, 0)) {
         TRY_DONE(grid_run_table(out, o->quiet, e));
-        fprintf(stderr, "%d shards of %zu cells merged into %s\n", merge_shards(m), merge_cells(m),
-                out);
+        fprintf(stderr, "%d shards of %zu cells merged into %s\n", merge_shards(m),
+                merge_cells(m) - lost, out);
     } else {
         fprintf(stderr, "%d shards merged into %s\n", merge_shards(m), out);
     }
-    if (bad)
+    if (lost)
+        rc = err_set(
+            e, ERR_ITEMS,
+            "%zu of %zu cells failed and are not in the result, %zu questions of the others "
+            "failed or were rejected (all counted as wrong); grid.json in %s names them",
+            lost, merge_cells(m), bad, out);
+    else if (bad)
         rc =
             err_set(e, ERR_ITEMS,
                     "%zu questions failed or were rejected (all counted as wrong); results.csv and "
@@ -100,9 +114,8 @@ static int run(int argc, char **argv)
         "proves first that all shards are there, of one study and complete. Otherwise it writes "
         "nothing and names each shard with the command that completes it. Exit status 75: shards "
         "are "
-        "missing or unfinished. 78: a shard is of another study. 1: merged, with failed questions "
-        "or "
-        "rejected records.",
+        "missing or unfinished. 78: a shard is of another study. 1: merged, with failed "
+        "questions, rejected records or failed cells.",
         NULL,
         NULL,
         NULL};

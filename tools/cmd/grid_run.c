@@ -256,6 +256,10 @@ static int begin_shard(struct grid_state_of_run *s, struct err *e)
         cells[model]++;
         n = model + 1 > n ? model + 1 : n;
     }
+    for (size_t i = 0; i < n && s->o->shard.dry; i++)
+        shard_work_show(&s->work, &s->m, s->asked.records, cells, n, i);
+    if (s->o->shard.dry)
+        goto done;
     for (size_t i = 0; i < n; i++) {
         struct model *m = &s->model[i];
         m->mark = (struct str)STR_INIT;
@@ -294,6 +298,8 @@ static int begin(struct grid_state_of_run *s, struct err *e)
         TRY(begin_shard(s, e));
     else if (!s->o->out)
         TRY(runfolder_make(s->o->base, s->g.options.name, dir, e));
+    if (s->o->shard.dry)
+        return 0;
     TRY(folder_make(&s->folder, s->work.lease ? s->work.dir : s->o->out ? s->o->out : dir, e));
     if (strlen(s->folder.dir) > 880)
         FAIL(e, ERR_USAGE, "the folder's name is too long: %zu bytes, at most 880",
@@ -659,7 +665,7 @@ int grid_run(const struct grid_request *r, struct err *e)
     TRY_DONE(choose(&s, e));
     s.stop = clinic_signals();
     TRY_DONE(begin(&s, e));
-    if (!s.g.n) /* more shards than records */
+    if (!s.g.n || r->shard.dry) /* more shards than records, or nothing is wanted */
         goto done;
     say_plan(&s);
     TRY_DONE(runfolder_doubts(&s.m, s.asked.records, s.o->data, e));

@@ -9,6 +9,7 @@
 #include "catalog.h"
 #include "jdoc.h"
 #include "llm.h"
+#include "manifest.h"
 #include "medqa.h"
 #include "recorded.h"
 #include "replay.h"
@@ -441,6 +442,23 @@ static int check_model(struct verify_check *c, struct err *e)
     return 0;
 }
 
+/* ---- the program -------------------------------------------------------------------------------
+ */
+
+/* Replies of two versions may differ, and only one of them is here. */
+static int check_versions(struct verify_check *c, struct err *e)
+{
+    struct str versions = STR_INIT;
+    int n = 0;
+    manifest_versions(json_object_get(c->recorded.doc, "sessions"), &versions, &n);
+    int rc = str_ok(&versions, "versions", e);
+    if (rc == 0 && n > 1)
+        verify_say(c, OPEN, "versions: %d versions of the program made this run: %.600s", n,
+                   versions.s);
+    str_free(&versions);
+    return rc;
+}
+
 /* ---- all ------------------------------------------------------------------------------------- */
 
 int verify_folder(const struct verify_options *o, struct verify *out, struct err *e)
@@ -451,6 +469,7 @@ int verify_folder(const struct verify_options *o, struct verify *out, struct err
     TRY_DONE(recorded_open(o->dir, &c.recorded, e));
     if (!o->of_experiment)
         TRY_DONE(verify_manifest(&c, e));
+    TRY_DONE(check_versions(&c, e));
     TRY_DONE(check_trace(&c, e));
     if (c.has_run) {
         TRY_DONE(check_calls(&c, e));

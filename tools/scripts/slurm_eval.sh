@@ -159,7 +159,14 @@ fi
 
 case $code in
 0) record finished && exit 0 ;;
-1) record finished 'with failed questions or rejected records' && exit 0 ;;
+1)
+    # A failed cell is tried again by the next submission. The report job runs all the same, and merges the other cells.
+    if grep -qs '"state": "failed"' "$shard/grid.json"; then
+        record failed "cells failed: $(grep -o '"name": "[^"]*", "state": "failed"' "$shard/grid.json" | cut -d'"' -f4 | paste -sd' ')"
+        exit 1
+    fi
+    record finished 'with failed questions or rejected records' && exit 0
+    ;;
 esac
 if [ -n "$ended" ] && [ -z "$warned" ]; then
     record stopped "Slurm ended the task (exit $code)"

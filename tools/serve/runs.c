@@ -2,6 +2,7 @@
 #include "runs.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -13,6 +14,8 @@
 #include "outfile.h"
 #include "provider.h"
 #include "sources.h"
+#include "subset.h"
+#include "vary.h"
 #include "zio.h"
 
 #define QUESTIONS "questions.json" /* in the folder of a run that was given its questions */
@@ -64,6 +67,8 @@ static void run_free(struct live_run *r)
     trace_close(r->trace);
     ward_close(&r->ward);
     medqa_free(&r->m);
+    str_free(&r->subset);
+    str_free(&r->variants);
     mem_free(r->event);
     str_free(&r->text);
     mem_free(r);
@@ -207,6 +212,8 @@ static int run_begin(struct start *t, struct err *e)
     struct live_run *r = t->r;
     const char *energy;
     r->ward.env.shuffle = t->shuffle;
+    r->ward.env.subset = r->subset.len ? r->subset.s : NULL;
+    r->ward.env.variants = r->variants.len ? r->variants.s : NULL;
     TRY(ward_open(&r->ward, r->seat, true, e));
     if (!r->dir[0])
         TRY(runfolder_make(&r->ward.config, "eval", r->dir, e));
@@ -373,7 +380,7 @@ static struct start *start_new(struct call *c)
     }
     t->c = c;
     t->r = r;
-    t->given = r->text = (struct str)STR_INIT;
+    t->given = r->text = r->subset = r->variants = (struct str)STR_INIT;
     return t;
 }
 
@@ -502,6 +509,48 @@ static int resume_model(struct serve *s, const char *path)
     return -1;
 }
 
+/* The text of a member of the identity; "" = there is none. */
+static int resume_text(const json_t *identity, const char *key, struct str *out, struct err *e)
+{
+    const json_t *v = json_object_get(identity, key);
+    char *text = v ? json_dumps(v, JSON_REAL_PRECISION(17)) : NULL;
+    if (v && !text)
+        return NOMEM(e, 1, "a choice of records");
+    if (text)
+        str_adds(out, text);
+    free(text); /* jansson's */
+    return str_ok(out, "a choice of records", e);
+}
+
+/* A run that only mas eval can go on with. */
+static int resume_refuse(const json_t *identity, struct err *e)
+{
+    if (json_object_get(identity, "shard"))
+        FAIL(e, ERR_DATA, "it is a part of a study; go on with mas eval --shard");
+    if (json_object_get(identity, "match_tokens"))
+        FAIL(e, ERR_DATA,
+             "it matches the tokens of another run; go on with mas eval --match-tokens");
+    return 0;
+}
+
+/* Reads the run's data file, and takes the run's choice of records and their variants. */
+static int resume_data(struct start *t, const json_t *identity, const json_t *about, struct err *e)
+{
+    struct live_run *r = t->r;
+    const json_t *form = json_object_get(json_object_get(about, "config"), "data_format");
+    TRY(resume_text(identity, "subset", &r->subset, e));
+    TRY(resume_text(identity, "variants", &r->variants, e));
+    int rc = medqa_read_as(t->data, json_string_value(form), &r->m, e);
+    if (rc == 0)
+        rc = subset_recorded(r->dir, identity, &r->m, e);
+    if (rc == 0)
+        rc = vary_recorded(r->dir, identity, &r->m, e);
+    if (rc == ERR_NOMEM || rc == 0)
+        return rc;
+    log_warn("run %s: %s", r->id, e->msg);
+    FAIL(e, ERR_DATA, "the questions of this run cannot be read; the server's log says why");
+}
+
 /* Fills the start from run.json. */
 static int resume_read(struct start *t, const json_t *doc, struct err *e)
 {
@@ -521,6 +570,7 @@ static int resume_read(struct start *t, const json_t *doc, struct err *e)
         FAIL(e, ERR_DATA, "the run's description is incomplete");
     if (!strcmp(data, "-"))
         FAIL(e, ERR_DATA, "it is a single case, not an evaluation");
+    TRY(resume_refuse(identity, e));
     TRY(config_copy(s->config, &w->config, e));
     TRY(resume_settings(&w->config, was, e));
     const struct agent_options *of = config_of(&w->config, &agent_option_set);
@@ -539,13 +589,7 @@ static int resume_read(struct start *t, const json_t *doc, struct err *e)
     snprintf(t->data, sizeof t->data, "%s/" QUESTIONS, r->dir);
     if (stat(t->data, &st) != 0)
         snprintf(t->data, sizeof t->data, "%s", data);
-    int rc = medqa_read(t->data, &r->m, e);
-    if (rc == ERR_NOMEM)
-        return rc;
-    if (rc < 0) {
-        log_warn("run %s: %s", r->id, e->msg);
-        FAIL(e, ERR_DATA, "the questions of this run cannot be read; the server's log says why");
-    }
+    TRY(resume_data(t, identity, about, e));
     r->asked = runfolder_count(&r->m, (size_t)json_integer_value(json_object_get(doc, "asked")));
     return 0;
 }

@@ -28,6 +28,7 @@ struct live_run {
     struct ward ward;
     struct medqa m;
     struct runfolder_asked asked;
+    struct str subset, variants; /* JSON texts, as in strategy_env; "" = none */
     struct trace *trace;
     int concurrency;
     /* under the lock of clinical */
