@@ -135,23 +135,24 @@ TILES_INLINE void tiles_adds(const enum planes_kind kind, const struct tiles_sum
             TILE_ZERO(&w->file, n);                                                                \
         }                                                                                          \
     } while (0)
-#define TILES_ADDS(i) tiles_adds(kind, &w->sums, before, e, tiles_before, k, i, 2 * tiles)
+#define TILES_ADDS(i) tiles_adds(kind, &w->sums, &before, e, tiles_before, k, i, 2 * tiles)
 
-/* One step. tiles: of the unit, 1 or 2; tiles_before: of the step before. next: where the planes of
+/* One step. tiles: of the unit, 1 or 2; tiles_before: of the last step, whose ends are due. next: where the planes of
  * the next block come from, or NULL; next_head: its head. i: the strip, for two planes. */
 TILES_INLINE void tiles_step(struct tiles_work *w, const enum fmt fmt, const enum planes_kind kind,
                              const int tiles, const int tiles_before, const struct tiles_x256 *x,
-                             const int i, const struct tiles_before *before,
+                             const int i, const struct tiles_before *last,
                              const struct planes_source *next, struct planes_head *next_head)
 {
     const uint8_t(*b0)[1024] =
         (const void *)(tiles_flat(kind) ? w->flat[0].q[0] : w->planes[i].q[0][0][0]);
     const uint8_t(*b1)[1024] =
         (const void *)(tiles_flat(kind) ? w->flat[1].q[0] : w->planes[i].q[1][0][0]);
+    const struct tiles_before before = *last; /* a copy, which no store of results can change */
     struct tiles_end e[2];
-    tiles_end_of(kind, before->head, &e[0]);
+    tiles_end_of(kind, before.head, &e[0]);
     if (tiles_flat(kind))
-        tiles_end_of(kind, before->head + 1, &e[1]);
+        tiles_end_of(kind, before.head + 1, &e[1]);
 #pragma GCC unroll 4
     for (int k = 0; k < 4; k++) {
         TILE_LOAD(&w->file, 4, x->q[0][k], 64, 1024);
