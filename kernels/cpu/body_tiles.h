@@ -1,8 +1,9 @@
 /*
  * body_tiles: matmul with matrix tiles (cpu_tiles.h), blocks of 256. amx_tile.h has the operations.
  *
- * A step multiplies a unit of x (two tiles of 16 rows) with two tiles of bytes: both planes of one
- * strip, or the planes of two strips. Four sums of 16 x 16 stay in tiles for the whole block:
+ * A step multiplies a unit of x (two tiles of 16 rows) with two tiles of weights. These are both
+ * planes of one strip, or the planes of two strips. Four sums of 16 x 16 stay in tiles for the
+ * whole block:
  *
  *             B0 = tile 6    B1 = tile 7       the tiles of a step; four times, 64 elements each
  *   A0 = 4      C = 0          C = 1
@@ -60,7 +61,7 @@ TILES_INLINE int tiles_mins(const enum planes_kind kind)
     return kind == PLANES_K ? 4 : kind == PLANES_Q2 ? 8 : 0;
 }
 
-/* What the ends of a step keep in registers. */
+/* Operands that the ends of a step keep in registers. */
 struct tiles_end {
     __m512 d, m;
     __m512i min[8];
@@ -137,8 +138,9 @@ TILES_INLINE void tiles_adds(const enum planes_kind kind, const struct tiles_sum
     } while (0)
 #define TILES_ADDS(i) tiles_adds(kind, &w->sums, &before, e, tiles_before, k, i, 2 * tiles)
 
-/* One step. tiles: of the unit, 1 or 2; tiles_before: of the last step, whose ends are due. next: where the planes of
- * the next block come from, or NULL; next_head: its head. i: the strip, for two planes. */
+/* One step. tiles: of the unit, 1 or 2. last: the step whose ends are due, of tiles_before tiles.
+ * next: the source of the next block's planes, or NULL; next_head: its head. i: the strip, for two
+ * planes. */
 TILES_INLINE void tiles_step(struct tiles_work *w, const enum fmt fmt, const enum planes_kind kind,
                              const int tiles, const int tiles_before, const struct tiles_x256 *x,
                              const int i, const struct tiles_before *last,

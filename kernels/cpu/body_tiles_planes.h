@@ -180,7 +180,7 @@ PLANES_INLINE void planes_fold(const struct unpacked_256 *u, struct planes *out)
 
 /* ---- a block, in steps ----------------------------------------------------------------------- */
 
-/* Where the planes of the next block come from. */
+/* The source of the next block's planes. */
 struct planes_source {
     const struct unpack *from; /* of the strip */
     const char *word;          /* Q4_K, Q5_K, Q6_K: the block's words. NULL: there is no block */

@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* asm/prctl.h of Linux 5.16; older headers lack them */
+/* as Linux 5.16 defines them; older headers lack them */
 enum { AMX_GET_SUPPORTED = 0x1021, AMX_REQUEST = 0x1023, AMX_TILE_DATA = 18 };
 
 int cpu_amx_has(void)

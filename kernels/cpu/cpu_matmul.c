@@ -23,7 +23,7 @@
  * MM_ROWS at a time, while a few strips lie in the core's cache. Weights in strips (lanes.h) are
  * multiplied in place. Other weights are packed into strips first, if there are enough rows to pay
  * for that and the instruction set has a kernel for strips. From some number of rows on, matrix
- * tiles multiply pairs of strips (cpu_tiles.h); what is left of the columns takes the way of strips.
+ * tiles multiply pairs of strips (cpu_tiles.h). Columns without a pair take the way of strips.
  */
 #include <string.h>
 #if defined(__x86_64__)
@@ -67,7 +67,7 @@ static size_t cpu_slot_bytes(int64_t n_in)
     return cpu_strip_bytes(n_in) + unpacked_most_bytes(n_in);
 }
 
-/* Where the parts of a call lie in its scratch, bytes. */
+/* Offsets of the parts of a call in its scratch, bytes. */
 struct matmul_layout {
     size_t x[2];           /* both forms of x, since the weights of one call may need both */
     size_t slots;          /* two for each thread (gate and up) */
@@ -222,7 +222,7 @@ static void cpu_matmul_product(const struct matmul_job *job, const struct matmul
  * one tile of columns, and the next line of the same tile is a row away. So a plain store first
  * reads its line from memory, and puts out one of x or of the weights.
  *
- * Measured: processor time of one call with and without, in turn, medians of five, GOP/s; weights
+ * GOP/s by processor time of one call without and with it, in turn, medians of five. Weights
  * packed, one thread, AMD EPYC (family 26, model 2, Zen 5), loaded machine, 2026-11-30:
  *
  *   rows x inputs -> outputs   Q4_K          Q6_K          Q8_0

@@ -201,7 +201,7 @@ static void the_system_may_refuse(void **state)
     assert_non_null(strstr(ops->dev->name, "AVX-512 VNNI (AMX refused by the system)"));
     assert_int_equal(amx_stub_asked, asked + 2);
     ops_close(ops);
-    /* who asks for another set does not ask the system */
+    /* another set asks the system for nothing */
     ok(ops_open("cpu", &(struct ops_options){.isa = "avx512vnni"}, &ops, &e));
     assert_null(strstr(ops->dev->name, "AMX"));
     assert_int_equal(amx_stub_asked, asked + 2);
