@@ -20,7 +20,7 @@
 #include "body_tiles_planes.h"
 
 struct tiles_sums { /* of a step: tile 2 t + p, t: rows, p: plane or strip */
-    _Alignas(64) int32_t c[4][16][16];
+    _Alignas(64) int32_t c[4][16][16], min[4][16][16];
 };
 
 /* The memory of a worker; the accumulators and the results follow. */
@@ -55,25 +55,19 @@ TILES_INLINE bool tiles_flat(const enum planes_kind kind)
     return kind == PLANES_Q2 || kind == PLANES_Q3;
 }
 
-/* Vectors of minimums. */
-TILES_INLINE int tiles_mins(const enum planes_kind kind)
-{
-    return kind == PLANES_K ? 4 : kind == PLANES_Q2 ? 8 : 0;
-}
-
 /* Operands that the ends of a step keep in registers. */
 struct tiles_end {
     __m512 d, m;
-    __m512i min[8];
+    __m512i min[4];
 };
 
 TILES_INLINE void tiles_end_of(const enum planes_kind kind, const struct planes_head *h,
                                struct tiles_end *e)
 {
     e->d = _mm512_load_ps(h->d);
-    if (tiles_mins(kind))
+    if (kind == PLANES_K || kind == PLANES_Q2)
         e->m = _mm512_load_ps(h->m);
-    for (int i = 0; i < tiles_mins(kind); i++)
+    for (int i = 0; i < (kind == PLANES_K ? 4 : 0); i++)
         e->min[i] = h->min[i];
 }
 
@@ -82,7 +76,7 @@ TILES_INLINE void tiles_add(const enum planes_kind kind, const struct tiles_sums
                             const struct tiles_before *b, const struct tiles_end *e, const int s,
                             int r)
 {
-    const int tile = r / 16 * 2, line = r % 16, mins = tiles_mins(kind);
+    const int tile = r / 16 * 2, line = r % 16;
     const __m512 dx = _mm512_set1_ps(b->x->d[r]);
     float *to = b->acc[s] + 16 * r;
     __m512 acc = _mm512_maskz_load_ps(b->keep, to);
@@ -93,12 +87,13 @@ TILES_INLINE void tiles_add(const enum planes_kind kind, const struct tiles_sums
     if (kind == PLANES_Q3)
         dot = _mm512_add_epi32(dot, _mm512_set1_epi32(b->x->whole[r]));
     acc = _mm512_fmadd_ps(_mm512_mul_ps(e->d, dx), _mm512_cvtepi32_ps(dot), acc);
-    if (mins) {
-        const int16_t *x = kind == PLANES_K ? b->x->pair[r] : b->x->mix[r];
+    if (kind == PLANES_K || kind == PLANES_Q2) {
         __m512i min = _mm512_setzero_si512();
-#pragma GCC unroll 8
-        for (int i = 0; i < mins; i++)
-            min = vnni_dot2(min, e->min[i], x + 2 * i);
+#pragma GCC unroll 4
+        for (int i = 0; i < 4 && kind == PLANES_K; i++)
+            min = vnni_dot2(min, e->min[i], b->x->pair[r] + 2 * i);
+        if (kind == PLANES_Q2)
+            min = _mm512_load_si512(sums->min[tile + s][line]);
         acc = _mm512_fnmadd_ps(_mm512_mul_ps(e->m, dx), _mm512_cvtepi32_ps(min), acc);
     }
     _mm512_store_ps(to, acc);
@@ -131,12 +126,47 @@ TILES_INLINE void tiles_adds(const enum planes_kind kind, const struct tiles_sum
     } while (0)
 #define TILES_KEEP(n)                                                                              \
     do {                                                                                           \
-        if (k == 0) {                                                                              \
+        if (k == 0 && kind != PLANES_Q2)                                                           \
             TILE_STORE(&w->file, n, w->sums.c[n], 1024);                                           \
+        if (k == 0)                                                                                \
             TILE_ZERO(&w->file, n);                                                                \
-        }                                                                                          \
     } while (0)
 #define TILES_ADDS(i) tiles_adds(kind, &w->sums, &before, e, tiles_before, k, i, 2 * tiles)
+
+/* The results of the last step in `tiles` tiles of rows. Q2_K: also the products of its minimums
+ * with the sums of x. In registers they take eight products a row and strip, 256 cycles a step. */
+TILES_INLINE void tiles_results(struct tiles_work *w, const enum planes_kind kind, const int tiles,
+                                const struct tiles_before *before)
+{
+    TILE_STORE(&w->file, 0, w->sums.c[0], 1024);
+    TILE_STORE(&w->file, 1, w->sums.c[1], 1024);
+    if (tiles == 2) {
+        TILE_STORE(&w->file, 2, w->sums.c[2], 1024);
+        TILE_STORE(&w->file, 3, w->sums.c[3], 1024);
+    }
+    if (kind != PLANES_Q2)
+        return;
+    TILE_LOAD(&w->file, 4, before->x->sums[0], 64, 1024);
+    TILE_LOAD(&w->file, 6, before->head[0].tile, 64, 1024);
+    TILE_ZERO(&w->file, 0);
+    TILE_DOT_SU(&w->file, 0, 4, 6);
+    TILE_LOAD(&w->file, 7, before->head[1].tile, 64, 1024);
+    TILE_ZERO(&w->file, 1);
+    TILE_DOT_SU(&w->file, 1, 4, 7);
+    if (tiles == 2) {
+        TILE_LOAD(&w->file, 5, before->x->sums[1], 64, 1024);
+        TILE_ZERO(&w->file, 2);
+        TILE_DOT_SU(&w->file, 2, 5, 6);
+        TILE_ZERO(&w->file, 3);
+        TILE_DOT_SU(&w->file, 3, 5, 7);
+    }
+    TILE_STORE(&w->file, 0, w->sums.min[0], 1024);
+    TILE_STORE(&w->file, 1, w->sums.min[1], 1024);
+    if (tiles == 2) {
+        TILE_STORE(&w->file, 2, w->sums.min[2], 1024);
+        TILE_STORE(&w->file, 3, w->sums.min[3], 1024);
+    }
+}
 
 /* One step. tiles: of the unit, 1 or 2. last: the step whose ends are due, of tiles_before tiles.
  * next: the source of the next block's planes, or NULL; next_head: its head. i: the strip, for two
@@ -155,6 +185,8 @@ TILES_INLINE void tiles_step(struct tiles_work *w, const enum fmt fmt, const enu
     tiles_end_of(kind, before.head, &e[0]);
     if (tiles_flat(kind))
         tiles_end_of(kind, before.head + 1, &e[1]);
+    if (kind == PLANES_Q2)
+        tiles_results(w, kind, tiles_before, &before);
 #pragma GCC unroll 4
     for (int k = 0; k < 4; k++) {
         TILE_LOAD(&w->file, 4, x->q[0][k], 64, 1024);
@@ -166,7 +198,7 @@ TILES_INLINE void tiles_step(struct tiles_work *w, const enum fmt fmt, const enu
         TILES_KEEP(1);
         TILE_DOT_SU(&w->file, 1, 4, 7);
         TILES_ADDS(1);
-        if (k == 0 && tiles < tiles_before) {
+        if (k == 0 && tiles < tiles_before && kind != PLANES_Q2) {
             TILE_STORE(&w->file, 2, w->sums.c[2], 1024);
             TILE_STORE(&w->file, 3, w->sums.c[3], 1024);
         }
@@ -222,12 +254,7 @@ TILES_INLINE void tiles_flush(struct tiles_work *w, const enum planes_kind kind,
                               const struct tiles_before *before)
 {
     struct tiles_end e[2];
-    TILE_STORE(&w->file, 0, w->sums.c[0], 1024);
-    TILE_STORE(&w->file, 1, w->sums.c[1], 1024);
-    if (tiles == 2) {
-        TILE_STORE(&w->file, 2, w->sums.c[2], 1024);
-        TILE_STORE(&w->file, 3, w->sums.c[3], 1024);
-    }
+    tiles_results(w, kind, tiles, before);
     for (int s = 0; s < (tiles_flat(kind) ? 2 : 1); s++) {
         tiles_end_of(kind, before->head + s, &e[s]);
         for (int r = 0; r < 16 * tiles; r++)

@@ -22,10 +22,12 @@ struct planes {
     _Alignas(64) uint8_t q[2][4][16][UNPACKED_LINE];
 };
 
-/* The end of a block in f32, and its minimums: pairs of int16 in the order of pair or mix. */
+/* The end of a block in f32, and its minimums. */
 struct planes_head {
     _Alignas(64) float d[16], m[16];
-    __m512i min[8];
+    __m512i min[4]; /* Q4_K, Q5_K: pairs of int16 in the order of pair */
+    /* Q2_K: a tile for the sums of struct tiles_x256: four lines of minimums, then 16 times them */
+    uint8_t tile[16][UNPACKED_LINE];
 };
 
 #define PLANES_INLINE static inline __attribute__((always_inline))
@@ -224,19 +226,19 @@ PLANES_INLINE void planes_step(const enum fmt fmt, const struct planes_source *s
     }
 }
 
-/* Q2_K, Q3_K: block b of a strip. u->q is its plane. */
+/* Q2_K, Q3_K: block b of a strip. u->q is its plane. Minimums are at most 15. */
 static void planes_flat(const enum planes_kind kind, const struct unpack *from, int64_t b,
                         struct unpacked_256 *u, struct planes_head *h)
 {
-    const __m512i even = _mm512_set1_epi32(0x00ff00ff);
     unpack_block(from, b, u);
     memcpy(h->d, u->d, sizeof h->d);
     if (kind != PLANES_Q2)
         return;
     memcpy(h->m, u->m, sizeof h->m);
+    memset(h->tile[8], 0, 8 * sizeof h->tile[8]);
     for (int k = 0; k < 4; k++) {
         const __m512i v = _mm512_loadu_si512(u->min[k]);
-        h->min[2 * k] = _mm512_and_si512(v, even);
-        h->min[2 * k + 1] = _mm512_srli_epi16(v, 8);
+        _mm512_storeu_si512(h->tile[k], v);
+        _mm512_storeu_si512(h->tile[4 + k], _mm512_slli_epi16(v, 4));
     }
 }

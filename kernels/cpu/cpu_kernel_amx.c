@@ -31,6 +31,15 @@ static int amx_least_rows(enum fmt fmt)
 #undef X
 }
 
+/* Sixteen sums, at most 16 x 127, as bytes (struct tiles_x256). */
+static void amx_arrange_sums(const int16_t sum[16], int8_t out[64])
+{
+    for (int g = 0; g < 16; g++) {
+        out[g] = (int8_t)(sum[g] & 15);
+        out[16 + g] = (int8_t)((sum[g] - (sum[g] & 15)) / 16);
+    }
+}
+
 /* One row of a unit, or zeros. */
 static void amx_arrange_256(const struct tiles_x *x, int unit, int i, bool in)
 {
@@ -44,10 +53,10 @@ static void amx_arrange_256(const struct tiles_x *x, int unit, int i, bool in)
                                in ? _mm512_loadu_si512(mm_x_q(from, r) + 256 * b + 64 * k)
                                   : _mm512_setzero_si512());
         memset(to->pair[i], 0, sizeof to->pair[i]);
-        memset(to->mix[i], 0, sizeof to->mix[i]);
+        memset(to->sums[i / 16][i % 16], 0, sizeof to->sums[i / 16][i % 16]);
         if (in) {
             memcpy(to->pair[i], mm_x_pair(from, r) + 8 * b, sizeof to->pair[i]);
-            memcpy(to->mix[i], mm_x_mix(from, r) + 16 * b, sizeof to->mix[i]);
+            amx_arrange_sums(mm_x_sum(from, r) + 16 * b, to->sums[i / 16][i % 16]);
         }
         to->d[i] = in ? mm_x_d(from, r)[b] : 0;
         to->whole[i] = in ? mm_x_whole(from, r)[b] : 0;

@@ -23,10 +23,13 @@ enum {
     TILES_CLASSES = 8, /* accumulators of a result: block b adds to accumulator b % 8 */
 };
 
-/* q: four lines of 64 elements for each row, as tiles of 16 rows: q[tile][line][row]. */
+/* q: four lines of 64 elements for each row, as tiles of 16 rows: q[tile][line][row].
+ * sums: of 16 elements each, as one tile for the minimums of Q2_K: sum g is 16 times byte 16 + g
+ * and byte g, 0 .. 15; the other bytes are 0. */
 struct tiles_x256 {
     _Alignas(64) int8_t q[2][4][16][64];
-    int16_t pair[TILES_ROWS][8], mix[TILES_ROWS][16]; /* those of struct mm_x */
+    int8_t sums[2][16][64];
+    int16_t pair[TILES_ROWS][8]; /* that of struct mm_x */
     float d[TILES_ROWS];
     int32_t whole[TILES_ROWS];
 };
