@@ -123,7 +123,8 @@ int ops_devices(const char *kind, const struct ops_options *opt, int *n, struct 
 int ops_open_beside(const struct ops *ops, const struct ops_options *opt, struct ops **out,
                     struct err *e)
 {
-    const struct ops_options cpu = {.n_threads = opt->n_threads, .isa = opt->isa, .sim = opt->sim};
+    const struct ops_options cpu = {
+        .n_threads = opt->n_threads, .isa = opt->isa, .tile_rows = opt->tile_rows, .sim = opt->sim};
     return ops_open(strcmp(ops->name, "sim") ? "cpu" : "sim-cpu", &cpu, out, e);
 }
 

@@ -361,13 +361,16 @@ struct ops {            /* a backend; opened by ops_open, used by one thread at 
 
 /* The kinds of ops_open, and the cpu backend's instruction sets, that users may choose. */
 #define OPS_KINDS "auto|ref|cpu|cuda|cudahost"
-#define OPS_ISAS "auto|scalar|avx2|avxvnni|avx512vnni|neon"
+#define OPS_ISAS "auto|scalar|avx2|avxvnni|avx512vnni|amx|neon"
 
 struct ops_options {
     int n_threads; /* CPU: 0 = all cores this process may use */
-    /* CPU: "auto", "scalar", "avx2", "avxvnni", "avx512vnni", "neon"; a set that the processor
-     * lacks is an error */
+    /* CPU: "auto", "scalar", "avx2", "avxvnni", "avx512vnni", "amx", "neon"; a set that the
+     * processor lacks, or that the system refuses, is an error */
     const char *isa;
+    /* CPU, isa "amx": the number of rows from which matrix tiles multiply, for tests and
+     * measurements; 0: that of each format. It changes no result. */
+    int tile_rows;
     int device;          /* GPU: its number; also of "sim" */
     uint64_t vram_bytes; /* GPU: the most memory to take; 0 = all free memory */
     struct sim *sim;     /* "sim": its clock (sim.h), which outlives the backend */

@@ -11,6 +11,7 @@
  *
  * UNPACK_FLIP, defined before: 0, or 0x80 where a kernel needs unsigned weights. UNPACK_FOLDS,
  * defined before: the kernel takes Q2_K and Q3_K as products of scale and quant; AVX-512 only.
+ * UNPACK_BLOCKS, defined before: the kernel unpacks single blocks, never a whole strip.
  */
 #include "unpacked.h"
 
@@ -616,6 +617,7 @@ static void unpack_block(const struct unpack *u, int64_t b, void *out)
         unpack_block_32(u->fmt, word, left, out);
 }
 
+#ifndef UNPACK_BLOCKS
 static void unpack_strip(enum fmt fmt, const char *strip, int64_t n_in, void *out)
 {
     struct unpack u;
@@ -625,3 +627,4 @@ static void unpack_strip(enum fmt fmt, const char *strip, int64_t n_in, void *ou
     for (int64_t b = 0; b < u.blocks; b++)
         unpack_block(&u, b, (char *)out + (size_t)b * bytes);
 }
+#endif

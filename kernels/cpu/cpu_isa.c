@@ -1,5 +1,7 @@
 #include "cpu_isa.h"
 
+#include "cpu_amx.h"
+
 #include <stdio.h>
 #include <string.h>
 #if defined(__x86_64__)
@@ -16,6 +18,7 @@ static const struct {
     [CPU_AVX2] = {"avx2", "AVX2"},
     [CPU_AVXVNNI] = {"avxvnni", "AVX-VNNI"},
     [CPU_AVX512VNNI] = {"avx512vnni", "AVX-512 VNNI"},
+    [CPU_AMX] = {"amx", "AMX int8 and AVX-512 VNNI"},
 };
 
 const char *cpu_isa_name(enum cpu_isa isa)
@@ -57,6 +60,8 @@ int cpu_isa_has(enum cpu_isa isa)
         return cpu_isa_has(CPU_AVX2) && __builtin_cpu_supports("avx512f") &&
                __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
+    if (isa == CPU_AMX)
+        return cpu_isa_has(CPU_AVX512VNNI) && cpu_amx_has();
 #elif defined(__aarch64__) && defined(__linux__)
     if (isa == CPU_NEON)
         return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
@@ -75,13 +80,19 @@ static void cpu_isa_list(char out[64])
     }
 }
 
+static int cpu_isa_permit(enum cpu_isa isa, struct err *e)
+{
+    return isa == CPU_AMX ? cpu_amx_permit(e) : 0;
+}
+
 int cpu_isa_choose(const char *name, enum cpu_isa *out, struct err *e)
 {
     char have[64];
     cpu_isa_list(have);
     if (!name || strcmp(name, "auto") == 0) {
         int best = CPU_ISA_COUNT - 1;
-        while (!cpu_isa_has((enum cpu_isa)best))
+        struct err refused;
+        while (!cpu_isa_has((enum cpu_isa)best) || cpu_isa_permit((enum cpu_isa)best, &refused) < 0)
             best--;
         *out = (enum cpu_isa)best;
         return 0;
@@ -92,8 +103,17 @@ int cpu_isa_choose(const char *name, enum cpu_isa *out, struct err *e)
         if (!cpu_isa_has((enum cpu_isa)i))
             FAIL(e, ERR_NODEV, "this processor lacks the instruction set '%s'; use auto, %s", name,
                  have);
+        TRY(cpu_isa_permit((enum cpu_isa)i, e));
         *out = (enum cpu_isa)i;
         return 0;
     }
     FAIL(e, ERR_USAGE, "unknown instruction set '%s'; use auto, %s", name, have);
+}
+
+const char *cpu_isa_chosen_title(const char *name, enum cpu_isa isa)
+{
+    const int chosen = !name || strcmp(name, "auto") == 0;
+    if (chosen && isa == CPU_AVX512VNNI && cpu_isa_has(CPU_AMX))
+        return "AVX-512 VNNI (AMX refused by the system)";
+    return cpu_isa_title(isa);
 }

@@ -146,6 +146,10 @@ static inline const int32_t *mm_x_top(const struct mm_x *x, int64_t r)
 {
     return (const int32_t *)(const void *)(x->base + (size_t)r * x->stride + x->top_at);
 }
+static inline const int32_t *mm_x_whole(const struct mm_x *x, int64_t r)
+{
+    return (const int32_t *)(const void *)(x->base + (size_t)r * x->stride + x->whole_at);
+}
 static inline const float *mm_x_ds(const struct mm_x *x, int64_t r)
 {
     return (const float *)(const void *)(x->base + (size_t)r * x->stride + x->ds_at);

@@ -12,7 +12,7 @@ static const struct cpu_kernels *ops_cpu_kernels(enum cpu_isa isa)
         return &cpu_kernels_avx2;
     if (isa == CPU_AVXVNNI)
         return &cpu_kernels_avxvnni;
-    if (isa == CPU_AVX512VNNI)
+    if (isa == CPU_AVX512VNNI || isa == CPU_AMX)
         return &cpu_kernels_avx512;
 #elif defined(__aarch64__)
     if (isa == CPU_NEON)
@@ -22,10 +22,22 @@ static const struct cpu_kernels *ops_cpu_kernels(enum cpu_isa isa)
     return &cpu_kernels_scalar;
 }
 
+/* Those of a matmul with many rows of x; NULL: there are none. */
+static const struct cpu_tiles *ops_cpu_tiles(enum cpu_isa isa)
+{
+#if defined(__x86_64__)
+    if (isa == CPU_AMX)
+        return &cpu_tiles_amx;
+#endif
+    (void)isa;
+    return NULL;
+}
+
 static size_t ops_cpu_scratch_bytes(const struct ops *ops, const struct ops_limits *l)
 {
-    int threads = pool_threads(((const struct ops_cpu *)ops)->pool);
-    size_t most = cpu_matmul_scratch(threads, l->max_rows, l->max_in, l->max_norm);
+    const struct ops_cpu *c = (const struct ops_cpu *)ops;
+    int threads = pool_threads(c->pool);
+    size_t most = cpu_matmul_scratch(c, l->max_rows, l->max_in, l->max_norm);
     /* sequences have a row at least */
     size_t attention = cpu_attention_scratch(threads, l->head_dim, l->max_rows);
     size_t sample = cpu_sample_scratch(threads, l->n_vocab);
@@ -182,7 +194,9 @@ int ops_cpu_open(const struct ops_options *opt, struct ops **out, struct err *e)
         return rc;
     }
     c->k = ops_cpu_kernels(isa);
-    device_cpu_init(&c->dev, pool_threads(c->pool), cpu_isa_title(isa));
+    c->tiles = ops_cpu_tiles(isa);
+    c->tile_rows = opt->tile_rows;
+    device_cpu_init(&c->dev, pool_threads(c->pool), cpu_isa_chosen_title(opt->isa, isa));
     c->ops = (struct ops){
         .name = "cpu",
         .isa = cpu_isa_name(isa),

@@ -3,6 +3,7 @@
 #define MAS_OPS_CPU_H
 
 #include "cpu_kernel.h"
+#include "cpu_tiles.h"
 #include "ops_check.h"
 #include "pool.h"
 
@@ -11,7 +12,9 @@ struct ops_cpu {
     struct device dev;
     struct pool *pool;
     const struct cpu_kernels *k;
-    char *scratch; /* lent */
+    const struct cpu_tiles *tiles; /* or NULL */
+    int tile_rows;                 /* struct ops_options */
+    char *scratch;                 /* lent */
     size_t scratch_bytes;
 };
 
@@ -41,7 +44,7 @@ void cpu_turn_of(int n_rot, enum rope_pairs pairs, const float *inv_freq, int32_
                  struct cpu_turn *t);
 
 /* Bytes of scratch that an op needs for its largest shapes, all threads together. */
-size_t cpu_matmul_scratch(int n_threads, int n_row, int64_t n_in, int64_t n_norm);
+size_t cpu_matmul_scratch(const struct ops_cpu *c, int n_row, int64_t n_in, int64_t n_norm);
 size_t cpu_attention_scratch(int n_threads, int head_dim, int n_seq);
 size_t cpu_sample_scratch(int n_threads, int64_t n_vocab);
 

@@ -1,11 +1,11 @@
 /*
  * vnni512: the two products of AVX-512 VNNI with a factor from memory that is the same in all
- * lanes, and two fences. This is the only assembly for this processor. Each product has its twin in
- * plain C, which AddressSanitizer can check.
+ * lanes, and two fences. Beside amx_tile.h this is the only assembly for this processor. Each
+ * product has its twin in plain C, which AddressSanitizer can check.
  *
  * Reason: one instruction with a broadcast operand does both, and compilers do not form it from the
  * intrinsics. As two instructions, each product takes a register for its factor, and the sums of
- * eight rows no longer fit. Included by cpu_kernel_avx512.c only.
+ * eight rows no longer fit. Included by cpu_kernel_avx512.c and cpu_kernel_amx.c.
  */
 #ifndef MAS_VNNI512_H
 #define MAS_VNNI512_H

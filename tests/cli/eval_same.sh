@@ -41,7 +41,7 @@ run crowd --concurrency 143 --set engine.sequences=143 --set kv.page_tokens=16 -
 run scarce --set kv.bytes=7MiB --set max_context_length=2048 --set engine.batch_tokens=64
 # one question by the instruction sets that this processor has: some are slow
 n=1
-for isa in auto scalar avx2 avxvnni avx512vnni neon; do
+for isa in auto scalar avx2 avxvnni avx512vnni amx neon; do
     [ "$isa" = auto ] || "$MAS" generate -m demo -p x -n 1 --isa "$isa" >/dev/null 2>&1 || continue
     run "isa_$isa" --set isa="$isa" --strategy cot --set role_tokens.cot=64
 done

@@ -38,7 +38,7 @@ done
 
 mapfile -t commands < <(grep -oP '^X\(\K\w+' tools/cmd/commands.def)
 [ ${#commands[@]} -gt 10 ] || bad "tools/cmd/commands.def: found only these commands: ${commands[*]}"
-for command in "${commands[@]}" 'bench kernels' 'bench ceiling' 'bench compare'; do
+for command in "${commands[@]}" 'bench kernels' 'bench ceiling' 'bench compare' 'bench tiles'; do
     [ "$command" = help ] || [ "$command" = version ] || {
         # shellcheck disable=SC2086 # two words
         bad_lines < <("$MAS" $command --help | awk -v c="$command" 'length > 79 { print "mas " c " --help: more than 79 columns: " $0 }')

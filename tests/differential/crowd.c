@@ -21,7 +21,7 @@ static const char *const models[] = {"llama_2",        "llama_gqa",    "llama_he
                                      "llama_mha_tied", "llama_rope31", "mistral",
                                      "qwen2",          "qwen3"};
 enum { N_MODEL = sizeof models / sizeof *models };
-static const char *const isas[] = {NULL, "scalar", "avx2", "avxvnni", "avx512vnni", "neon"};
+static const char *const isas[] = {NULL, "scalar", "avx2", "avxvnni", "avx512vnni", "amx", "neon"};
 enum { N_ISA = sizeof isas / sizeof *isas };
 static const enum fmt kv_formats[] = {FMT_F16, FMT_Q8_0, FMT_Q4_0, FMT_F32};
 

@@ -723,7 +723,7 @@ void mas_place_init(struct mas_place *p, const char *mas, const char *source, co
         .mas = mas, .source = source, .dir = dir, .has_cudahost = opens("cudahost", NULL)};
     snprintf(p->isas, sizeof p->isas, "auto");
     snprintf(p->fast_isas, sizeof p->fast_isas, "auto");
-    static const char *const isas[] = {"scalar", "avx2", "avxvnni", "avx512vnni", "neon"};
+    static const char *const isas[] = {"scalar", "avx2", "avxvnni", "avx512vnni", "amx", "neon"};
     for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
         if (opens("cpu", isas[i])) {
             snprintf(p->isas + strlen(p->isas), sizeof p->isas - strlen(p->isas), "|%s", isas[i]);

@@ -139,7 +139,7 @@ static void results_hold_with_a_q8_0_cache_and_quantised_weights(void **state)
     o.n_seq = 7;
     o.n_threads = 3;
     compare(want, &o, "7 together, chunks of 40, pages of 128, 3 threads");
-    static const char *const isa[] = {"scalar", "avx2", "avxvnni", "avx512vnni", "neon"};
+    static const char *const isa[] = {"scalar", "avx2", "avxvnni", "avx512vnni", "amx", "neon"};
     for (size_t i = 0; i < sizeof isa / sizeof *isa; i++) {
         struct engine *en = NULL;
         o.isa = isa[i];

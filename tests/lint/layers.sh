@@ -115,8 +115,8 @@ bad_lines < <(find kernels loader runtime agents tools tests -type f \( -name '*
     awk -F/ '{ if ($NF in seen) print $0 ":1: a second file named " $NF ", beside " seen[$NF]; seen[$NF] = $0 }')
 
 # ---- what the host shim cannot run -------------------------------------------------------------------
-grep_code "$all_lines" '(^|[^A-Za-z0-9_])(asm|__asm|__asm__)([^A-Za-z0-9_]|$)' 'inline assembly outside ptx.cuh and vnni512.h' \
-    'kernels/(cuda/ptx\.cuh|cpu/vnni512\.h)'
+grep_code "$all_lines" '(^|[^A-Za-z0-9_])(asm|__asm|__asm__)([^A-Za-z0-9_]|$)' 'inline assembly outside ptx.cuh, vnni512.h and amx_tile.h' \
+    'kernels/(cuda/ptx\.cuh|cpu/(vnni512|amx_tile)\.h)'
 grep_code "$all_lines" '<<<' 'a launch with <<<; use LAUNCH'
 
 finish

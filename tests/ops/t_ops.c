@@ -7,6 +7,8 @@
 
 /* the only instruction set to test, beside the scalar one; NULL: all of this machine */
 static const char *only;
+/* the number of rows from which matrix tiles multiply; 0: that of each format */
+static int tile_rows;
 
 static bool tried(int isa)
 {
@@ -31,7 +33,7 @@ static struct result run_case_as(struct op_case *c, const char *kind, const char
     struct ops *ops = NULL;
     struct case_device d;
     struct result r = {{0}};
-    const struct ops_options opt = {.n_threads = threads, .isa = isa};
+    const struct ops_options opt = {.n_threads = threads, .isa = isa, .tile_rows = tile_rows};
     ok(ops_open(kind, &opt, &ops, &e));
     ok(case_upload(c, ops, 0, &d, &e));
     if (pack)
@@ -244,7 +246,8 @@ static void ops_apart_are_the_same(const char *kind, const char *isa)
 {
     struct err e = {0};
     struct ops *ops = NULL;
-    ok(ops_open(kind, &(struct ops_options){.n_threads = 2, .isa = isa}, &ops, &e));
+    ok(ops_open(kind, &(struct ops_options){.n_threads = 2, .isa = isa, .tile_rows = tile_rows},
+                &ops, &e));
     for (size_t k = 0; k < sizeof fusions / sizeof *fusions; k++) {
         const struct case_set *set = case_registry[fusions[k].op];
         int n = 0;
@@ -354,7 +357,8 @@ static void ranges_of_rows_are_matrices(void **state)
         const char *kind = k == -2 ? "ref" : k == -1 ? "cudahost" : "cpu";
         if (k < 0 ? only != NULL : !tried(k))
             continue;
-        const struct ops_options opt = {.isa = k < 0 ? NULL : cpu_isa_name((enum cpu_isa)k)};
+        const struct ops_options opt = {.isa = k < 0 ? NULL : cpu_isa_name((enum cpu_isa)k),
+                                        .tile_rows = tile_rows};
         if (ops_open(kind, &opt, &ops, &e) < 0) {
             assert_true(k == -1); /* every build has the others */
             print_message("cudahost: skipped, not in this build\n");
@@ -422,6 +426,7 @@ static void backends_are_chosen_by_name(void **state)
 int main(int argc, char **argv)
 {
     only = argc > 1 ? argv[1] : NULL;
+    tile_rows = argc > 2 ? atoi(argv[2]) : 0;
     int all = 0;
     for (int isa = 0; only && isa < CPU_ISA_COUNT; isa++)
         all += tried(isa);

@@ -9,7 +9,7 @@ enum { MOST = 64 * 700 };
 static void every_pattern_reads_every_line_once(void **state)
 {
     (void)state;
-    static const char *const isa[] = {"scalar", "neon", "avx2", "avxvnni", "avx512vnni"};
+    static const char *const isa[] = {"scalar", "neon", "avx2", "avxvnni", "avx512vnni", "amx"};
     static const size_t lines[] = {0, 1, 2, 3, 4, 5, 15, 16, 17, 63, 64, 129, 531, 700};
     uint64_t *x = mem_aligned(MOST);
     assert_non_null(x);

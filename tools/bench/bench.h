@@ -88,6 +88,7 @@ int bench_ceiling(int argc, char **argv);
 int bench_compare(int argc, char **argv);
 int bench_stream(int argc, char **argv);
 int bench_read(int argc, char **argv);
+int bench_tiles(int argc, char **argv);
 
 /* "2026-11-25T17:00:00Z" */
 void bench_time(char out[32]);

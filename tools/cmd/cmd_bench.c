@@ -62,7 +62,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
             return 0;
         argp_error(st,
                    "unknown benchmark '%s'; there are: model, kernels, ceiling, compare, "
-                   "stream, read",
+                   "stream, read, tiles",
                    arg);
         return EINVAL;
     default:
@@ -273,11 +273,8 @@ static int run(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } modes[] = {{"kernels", bench_kernels},
-                 {"ceiling", bench_ceiling},
-                 {"compare", bench_compare},
-                 {"stream", bench_stream},
-                 {"read", bench_read}};
+    } modes[] = {{"kernels", bench_kernels}, {"ceiling", bench_ceiling}, {"compare", bench_compare},
+                 {"stream", bench_stream},   {"read", bench_read},       {"tiles", bench_tiles}};
     char title[64]; /* how argp calls the program */
     for (size_t i = 0; argc > 1 && i < sizeof modes / sizeof *modes; i++)
         if (!strcmp(argv[1], modes[i].name)) {
@@ -305,7 +302,8 @@ static int run(int argc, char **argv)
         "model",
         "Measures the speed of a model: prompt processing and generation. Other benchmarks: "
         "mas bench kernels, mas bench ceiling, mas bench compare, mas bench stream, mas bench "
-        "read; each has its own --help. mas profile times each op of the same tests.",
+        "read, mas bench tiles; each has its own --help. mas profile times each op of the same "
+        "tests.",
         children,
         NULL,
         NULL};
@@ -329,6 +327,7 @@ const struct cmd cmd_bench = {
     "mas bench model -m model.gguf -p 0 -n 64 --parallel 1,4,8 -o json\n"
     "mas bench kernels --op matmul --shape 8b --fmt Q4_K --columns 1,8,64 -o json >a.json\n"
     "mas bench ceiling\n"
+    "mas bench tiles\n"
     "mas bench stream -m model.gguf --vram 8GiB --link-limit 25GB --parallel 1,8\n"
     "mas bench compare a.json b.json\n"
     "nsys stats -r nvtx_gpu_proj_sum,cuda_gpu_kern_sum -f csv run.nsys-rep | mas bench read -\n",
