@@ -159,6 +159,7 @@ struct llm_info {         /* for the trace header */
     /* bus id of the GPU that computes, of several with a comma between two; "" = none, or not in
      * this machine */
     char pci[8 * 17];
+    int gpu[8]; /* their numbers */
     char host_layers
         [4096]; /* "0-3,7": feed-forward parts that the CPU computes beside a device; "" = none */
     char placement[200]; /* places of the weights; "" = unknown to the provider */

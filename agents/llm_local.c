@@ -640,6 +640,7 @@ int llm_local_open(struct engine *en, bool own, struct llm **out, struct err *e)
     snprintf(l->info.backend, sizeof l->info.backend, "%s", in->backend);
     snprintf(l->info.device, sizeof l->info.device, "%s", in->device);
     snprintf(l->info.pci, sizeof l->info.pci, "%s", in->pci);
+    memcpy(l->info.gpu, in->gpu, (size_t)in->n_device * sizeof *in->gpu);
     snprintf(l->info.chat, sizeof l->info.chat, "%s", chat_name(in->chat));
     l->info.thinks = chat_thinking(in->chat) != NULL;
     local_host_layers(in->plan, l->info.host_layers, sizeof l->info.host_layers);

@@ -23,11 +23,12 @@
 #include "call_text.h"
 #include "log.h"
 #include "mem.h"
+#include "ops.h"
 
 enum {
     TEXTS = 4096, /* places of registered names, a power of two; a run has some hundreds */
     TEXTS_USED = TEXTS / 4 * 3,
-    TEXT = 24 + CALL_TEXT
+    TEXT = 40 + CALL_TEXT
 };
 
 /* A registered name by its parts. Written once under the lock, detail last. Readers take no
@@ -36,7 +37,7 @@ struct text {
     _Atomic(char *) detail; /* n bytes, a copy; NULL = a free place */
     size_t n;
     const char *name;
-    int layer; /* -1 = none */
+    int layer, gpu; /* -1 = none */
     nvtxStringHandle_t handle;
     /* the text that came after this one last time: steps repeat themselves */
     _Atomic(struct text *) next;
@@ -78,7 +79,7 @@ static size_t append(char *out, size_t n, const char *s)
     return n + k;
 }
 
-/* "matmul Q4_K 1x4096->4096 store", "layer 3", "step" */
+/* "matmul Q4_K 1x4096->4096 store", "layer 3", "layer 3 on GPU 1", "step" */
 static void text_of(const struct text *key, const char *detail, char out[TEXT])
 {
     size_t n = append(out, 0, key->name);
@@ -88,7 +89,9 @@ static void text_of(const struct text *key, const char *detail, char out[TEXT])
     }
     out[n] = 0;
     if (key->layer >= 0)
-        snprintf(out + n, TEXT - n, " %d", key->layer);
+        n += (size_t)snprintf(out + n, TEXT - n, " %d", key->layer);
+    if (key->gpu >= 0)
+        snprintf(out + n, TEXT - n, " on GPU %d", key->gpu);
 }
 
 static inline uint64_t mixed(uint64_t h, uint64_t v)
@@ -107,7 +110,8 @@ static inline uint64_t word(const char *s)
 /* Two sums side by side, since each waits for its multiplication. */
 static uint64_t hash_of(const struct text *key, const char *detail)
 {
-    uint64_t a = (uint64_t)(uintptr_t)key->name, b = (uint64_t)key->layer + key->n;
+    uint64_t a = (uint64_t)(uintptr_t)key->name,
+             b = (uint64_t)key->layer + key->n + ((uint64_t)(key->gpu + 1) << 32);
     size_t i = 0;
     for (; i + 16 <= key->n; i += 16) {
         a = mixed(a, word(detail + i));
@@ -133,8 +137,8 @@ static struct text *place_of(struct nvtx *x, const struct text *key, const char 
     for (;; at = (at + 1) & (TEXTS - 1)) {
         struct text *t = &x->text[at];
         const char *known = atomic_load_explicit(&t->detail, memory_order_acquire);
-        if (!known || (t->name == key->name && t->layer == key->layer && t->n == key->n &&
-                       !memcmp(known, detail, key->n)))
+        if (!known || (t->name == key->name && t->layer == key->layer && t->gpu == key->gpu &&
+                       t->n == key->n && !memcmp(known, detail, key->n)))
             return t;
     }
 }
@@ -146,8 +150,8 @@ static nvtxStringHandle_t same_text(const struct nvtx *x, const struct text *key
     for (size_t i = 0; i < TEXTS; i++) {
         const struct text *t = &x->text[i];
         const char *known = atomic_load_explicit(&t->detail, memory_order_relaxed);
-        if (known && t->layer == key->layer && t->n == key->n && !memcmp(known, detail, t->n) &&
-            !strcmp(t->name, key->name))
+        if (known && t->layer == key->layer && t->gpu == key->gpu && t->n == key->n &&
+            !memcmp(known, detail, t->n) && !strcmp(t->name, key->name))
             return t->handle;
     }
     return NULL;
@@ -172,6 +176,7 @@ static nvtxStringHandle_t add_text(struct nvtx *x, const struct text *key, const
             t->n = key->n;
             t->name = key->name;
             t->layer = key->layer;
+            t->gpu = key->gpu;
             atomic_store_explicit(&t->detail, copy, memory_order_release);
             if (++x->n_text == TEXTS_USED)
                 log_warn("NVTX: %d names of ranges; further ones are not registered", x->n_text);
@@ -205,19 +210,20 @@ static void event_init(struct event *v, enum span_kind kind)
     v->a.color = colour[kind];
 }
 
-static bool is_text(struct text *t, const char *name, const char *detail, int layer)
+static bool is_text(struct text *t, const char *name, const char *detail, int layer, int gpu)
 {
     const char *known = t ? atomic_load_explicit(&t->detail, memory_order_acquire) : NULL;
-    return known && t->name == name && t->layer == layer && !strcmp(known, detail);
+    return known && t->name == name && t->layer == layer && t->gpu == gpu && !strcmp(known, detail);
 }
 
 /* NULL: not registered, no room. */
-static nvtxStringHandle_t handle_of(struct nvtx *x, const char *name, const char *detail, int layer)
+static nvtxStringHandle_t handle_of(struct nvtx *x, const char *name, const char *detail, int layer,
+                                    int gpu)
 {
     struct text *last = atomic_load_explicit(&x->last, memory_order_relaxed);
     struct text *t = last ? atomic_load_explicit(&last->next, memory_order_relaxed) : NULL;
-    if (!is_text(t, name, detail, layer)) {
-        const struct text key = {.n = strlen(detail), .name = name, .layer = layer};
+    if (!is_text(t, name, detail, layer, gpu)) {
+        const struct text key = {.n = strlen(detail), .name = name, .layer = layer, .gpu = gpu};
         t = place_of(x, &key, detail);
         if (!atomic_load_explicit(&t->detail, memory_order_acquire))
             return add_text(x, &key, detail);
@@ -229,16 +235,16 @@ static nvtxStringHandle_t handle_of(struct nvtx *x, const char *name, const char
 }
 
 /* Names are registered, so that a profiler can begin and end its capture at a range. layer: of a
- * part, else -1. */
+ * part, else -1. gpu: likewise. */
 static void event_name(struct nvtx *x, struct event *v, const char *name, const char *detail,
-                       int layer)
+                       int layer, int gpu)
 {
-    nvtxStringHandle_t handle = handle_of(x, name, detail, layer);
+    nvtxStringHandle_t handle = handle_of(x, name, detail, layer, gpu);
     if (handle) {
         v->a.messageType = NVTX_MESSAGE_TYPE_REGISTERED;
         v->a.message.registered = handle;
     } else {
-        const struct text key = {.n = strlen(detail), .name = name, .layer = layer};
+        const struct text key = {.n = strlen(detail), .name = name, .layer = layer, .gpu = gpu};
         text_of(&key, detail, v->text);
         v->a.messageType = NVTX_MESSAGE_TYPE_ASCII;
         v->a.message.ascii = v->text;
@@ -305,13 +311,20 @@ static const char *few_names(const struct span *span, char out[CALL_TEXT])
     return out;
 }
 
+/* The number that names the device; -1: a name needs none. */
+static int gpu_of(const struct nvtx *x, const struct device *dev)
+{
+    return dev && !dev->is_host && x->spans.many_gpus ? dev->ordinal : -1;
+}
+
 static void on_begin(struct spans *s, const struct span *span)
 {
     struct nvtx *x = self(s);
     struct event v;
     char few[CALL_TEXT];
     event_init(&v, span->kind);
-    event_name(x, &v, span->name, few_names(span, few), span->kind == SPAN_PART ? span->layer : -1);
+    event_name(x, &v, span->name, few_names(span, few), span->kind == SPAN_PART ? span->layer : -1,
+               span->kind == SPAN_OP ? -1 : gpu_of(x, span->dev));
     event_payload(x, &v, span);
     nvtxDomainRangePushEx(x->domain, &v.a);
 }
@@ -350,10 +363,11 @@ static void on_finish(struct spans *s, uint64_t id)
     pthread_mutex_unlock(&x->lock);
 }
 
-static void with_key(struct nvtx *x, struct event *v, const char *name, uint64_t key)
+static void with_key(struct nvtx *x, struct event *v, const char *name, const struct ops *ops,
+                     uint64_t key)
 {
     event_init(v, SPAN_HOST);
-    event_name(x, v, name, "", -1);
+    event_name(x, v, name, "", -1, gpu_of(x, ops->dev));
     event_number(v, key);
 }
 
@@ -361,12 +375,11 @@ static void on_record(struct spans *s, struct ops *ops, uint64_t key)
 {
     struct nvtx *x = self(s);
     struct event v;
-    (void)ops;
     if (!key) {
         nvtxDomainRangePop(x->domain);
         return;
     }
-    with_key(x, &v, "record", key);
+    with_key(x, &v, "record", ops, key);
     nvtxDomainRangePushEx(x->domain, &v.a);
 }
 
@@ -374,8 +387,7 @@ static void on_replay(struct spans *s, struct ops *ops, uint64_t key)
 {
     struct nvtx *x = self(s);
     struct event v;
-    (void)ops;
-    with_key(x, &v, "replayed", key);
+    with_key(x, &v, "replayed", ops, key);
     nvtxDomainMarkEx(x->domain, &v.a);
 }
 

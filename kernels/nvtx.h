@@ -7,6 +7,8 @@
  * - Names: "step", "decode", "layer 3", "matmul Q4_K 1x4096->4096 store" (an op and its case),
  *   "planner 17fa03.." (a role and its question). Names are registered strings, except those of
  *   calls. Attention's length is the next power of two, so that names stay few.
+ * - If several GPUs share a model, parts, copies, recordings and waits name theirs, as in "layer 3
+ *   on GPU 1". Ops do not: their names are those of `mas bench kernels`.
  * - A payload of the schema "span" has layer (-1 = none), rows, bytes and flops. A profiler without
  *   schemas gets one number: the bytes, or the rows of an interval that moves none.
  * - Ops that are recorded lie in a range "record", whose payload is the recording's key. They run

@@ -10,4 +10,7 @@
 int pinned_alloc(struct device *dev, size_t bytes, const char *what, struct buf *out,
                  struct err *e);
 
+/* For a message: " for GPU 1", or "" on the host. Returns out. */
+const char *pinned_gpu(const struct device *dev, char out[24]);
+
 #endif

@@ -6,6 +6,7 @@
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
+#include "pinned.h"
 
 enum {
     TRIES = 4,
@@ -179,14 +180,15 @@ int probe_rates(struct ops *ops, struct ops *host, enum fmt fmt, struct plan_rat
 {
     struct probe p = {.ops = ops, .host = host};
     struct device *dev = ops->dev, *cpu = host->dev;
+    char gpu[24];
     int rc;
     *out = (struct plan_rates){.step_s = step_s, .launch_s = dev->is_host ? 0 : launch_s};
     TRY_DONE(probe_copies(&p, out, e));
     TRY_DONE(probe_cpu(&p, fmt, out, e));
-    log_info("measured: device memory %.0f GB/s, link %.1f GB/s, CPU %.1f GB/s and %.0f GOP/s, a "
+    log_info("measured%s: device memory %.0f GB/s, link %.1f GB/s, CPU %.1f GB/s and %.0f GOP/s, a "
              "hop %.0f us",
-             out->vram * 1e-9, out->link * 1e-9, out->host * 1e-9, out->host_ops * 1e-9,
-             out->hop_s * 1e6);
+             pinned_gpu(dev, gpu), out->vram * 1e-9, out->link * 1e-9, out->host * 1e-9,
+             out->host_ops * 1e-9, out->hop_s * 1e6);
 done:
     (void)dev->api->sync(dev, NULL, NULL);
     host->bind_scratch(host, NULL, 0);

@@ -36,6 +36,7 @@
 #include "log.h"
 #include "mem.h"
 #include "pace.h"
+#include "pinned.h"
 #include "reader.h"
 #include "rng.h"
 #include "span.h"
@@ -413,7 +414,8 @@ int stage_acquire(struct stage *st, int item, void **base, struct err *e)
     struct err why = {0};
     int rc;
     STAGE_ALIVE(st, e);
-    SPANNED(rc, st->spans, SPAN_HOST, "weights", -1, 0, acquire(st, item, base, &why));
+    SPANNED_ON(rc, st->c.dev, st->spans, SPAN_HOST, "weights", -1, 0,
+               acquire(st, item, base, &why));
     return stage_result(st, rc, &why, e);
 }
 
@@ -422,7 +424,7 @@ int stage_release(struct stage *st, int item, struct err *e)
     struct err why = {0};
     int rc;
     STAGE_ALIVE(st, e);
-    SPANNED(rc, st->spans, SPAN_HOST, "weights", -1, 0, release(st, item, &why));
+    SPANNED_ON(rc, st->c.dev, st->spans, SPAN_HOST, "weights", -1, 0, release(st, item, &why));
     return stage_result(st, rc, &why, e);
 }
 
@@ -602,16 +604,18 @@ static int stage_host_ring(struct stage *st, bool refused, struct err *e)
 {
     const struct dev_api *api = st->c.dev->api;
     enum mem_space space = MEM_PINNED;
+    char gpu[24];
     for (uint64_t n = stage_slots(st);;) {
         int rc = api->alloc(st->c.dev, space, (size_t)(n * st->c.piece_bytes), &st->host, e);
         if (rc == 0) {
             st->n_slot = n;
             if (refused)
-                log_warn("the system does not allow to pin so much memory: streamed weights pass "
+                log_warn("the system does not allow to pin so much memory%s: streamed weights pass "
                          "through %" PRIu64 " MiB of %s memory and are read from the file for "
                          "every step; raise the limit of locked "
                          "memory (ulimit -l)",
-                         n * st->c.piece_bytes >> 20, space == MEM_PINNED ? "pinned" : "pageable");
+                         pinned_gpu(st->c.dev, gpu), n * st->c.piece_bytes >> 20,
+                         space == MEM_PINNED ? "pinned" : "pageable");
             return 0;
         }
         if (rc != ERR_NOMEM || space == MEM_HOST)

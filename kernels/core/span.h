@@ -25,10 +25,12 @@
  * - A sink may be called from several threads. Each thread names itself first.
  * - Texts live as long as the program, except `detail`, which lives until begin or start returns.
  * - An op or a copy on a device is queued between begin and end. It runs later, on `stream`.
+ * - Of several GPUs that share a model each runs the parts of its own layers (spans_gpus).
  */
 #ifndef MAS_SPAN_H
 #define MAS_SPAN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -47,7 +49,9 @@ struct span {
     double bytes, ops;  /* least that an op moves and computes (traffic.h); of a copy: its bytes */
     int op;             /* SPAN_OP: enum op of ops.h */
     struct ops *on;     /* SPAN_OP: the backend that computes */
-    struct device *dev; /* SPAN_OP, SPAN_COPY: the device; NULL = the host */
+    /* SPAN_OP, SPAN_COPY: the device; NULL = the host. SPAN_PART, SPAN_HOST: the device whose work
+     * is queued or waited for; NULL = none, or several */
+    struct device *dev;
     struct stream *stream; /* SPAN_COPY; NULL = the device's own */
     /* SPAN_OP: clock_ns() before the texts of this span were made, which only sinks need; 0 =
      * unknown */
@@ -68,6 +72,7 @@ struct spans {
     /* The device is about to close: nothing runs on it, and events on it must go. */
     void (*closing)(struct spans *, struct device *);
     struct spans *next; /* the next sink of the chain, or NULL */
+    bool many_gpus;     /* spans_gpus */
 };
 
 #define SPANS_EACH(first, member, ...)                                                             \
@@ -110,6 +115,14 @@ static inline void spans_closing(struct spans *s, struct device *dev)
     SPANS_EACH(s, closing, dev);
 }
 
+/* Several GPUs share the work if n > 1: a sink then says which one an interval belongs to. Call it
+ * before the work begins. */
+static inline void spans_gpus(struct spans *s, int n)
+{
+    for (; s; s = s->next)
+        s->many_gpus |= n > 1;
+}
+
 /* An interval of the host, of a part or of a phase. layer -1 = in no layer. */
 static inline struct span span_of(enum span_kind kind, const char *name, int layer, int64_t rows)
 {
@@ -118,9 +131,13 @@ static inline struct span span_of(enum span_kind kind, const char *name, int lay
 
 /* Runs the call, whose value is a return code, inside a span of the host, a part or a phase. */
 #define SPANNED(out_rc, to, kind, name, layer, rows, call)                                         \
+    SPANNED_ON(out_rc, NULL, to, kind, name, layer, rows, call)
+/* The same with the device of the work. */
+#define SPANNED_ON(out_rc, device, to, kind, name, layer, rows, call)                              \
     do {                                                                                           \
         struct spans *const span_to_ = (to);                                                       \
-        const struct span span_is_ = span_of((kind), (name), (layer), (rows));                     \
+        struct span span_is_ = span_of((kind), (name), (layer), (rows));                           \
+        span_is_.dev = (device);                                                                   \
         spans_begin(span_to_, &span_is_);                                                          \
         (out_rc) = (call);                                                                         \
         spans_end(span_to_, &span_is_);                                                            \

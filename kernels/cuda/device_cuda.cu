@@ -61,9 +61,9 @@ static int no_room(struct device_cuda *d, size_t bytes, struct err *e)
     TRY(device_left(d, &left, &total, e));
     bool capped = d->cap != SIZE_MAX;
     FAIL(e, ERR_NOMEM,
-         "cannot get %.1f MiB of GPU memory: %.1f of %.1f MiB %s; %slower --ctx or "
+         "cannot get %.1f MiB of memory on GPU %d: %.1f of %.1f MiB %s; %slower --ctx or "
          "--sequences, or use --kv-type q8_0",
-         (double)bytes / MIB, (double)left / MIB, (double)total / MIB,
+         (double)bytes / MIB, d->index, (double)left / MIB, (double)total / MIB,
          capped ? "left of the limit that --vram sets" : "free", capped ? "raise --vram, " : "");
 }
 
@@ -87,9 +87,9 @@ static int device_pinned(struct device_cuda *d, size_t bytes, void **out, struct
     if (rc == cudaErrorMemoryAllocation) {
         (void)cudaGetLastError();
         FAIL(e, ERR_NOMEM,
-             "cannot pin %.1f MiB of host memory for copies to the GPU; free some or "
+             "cannot pin %.1f MiB of host memory for copies to GPU %d; free some or "
              "raise the limit of locked memory",
-             (double)bytes / MIB);
+             (double)bytes / MIB, d->index);
     }
     return device_result(d, rc, "cudaHostAlloc", e);
 }
@@ -124,8 +124,9 @@ static void cuda_free(struct device *dev, struct buf *b)
         (void)cudaSetDevice(d->index);
         cudaError_t rc = b->space == MEM_DEVICE ? cudaFree(b->ptr) : cudaFreeHost(b->ptr);
         if (rc != cudaSuccess)
-            log_warn("cannot free %zu bytes of %s memory: %s", b->bytes,
-                     b->space == MEM_DEVICE ? "GPU" : "pinned", cudaGetErrorString(rc));
+            log_warn("cannot free %zu bytes of %s memory of GPU %d: %s", b->bytes,
+                     b->space == MEM_DEVICE ? "device" : "pinned", d->index,
+                     cudaGetErrorString(rc));
         if (b->space == MEM_DEVICE)
             d->used -= b->bytes;
     }

@@ -240,6 +240,10 @@ static int health_gpu(struct health *h, const struct health_options *o, struct e
 static int health_cpu(struct health *h, const struct health_options *o, struct err *e)
 {
     struct err why = {0};
+    if (o->gpu_alone) {
+        snprintf(h->now.cpu, HEALTH_TEXT, "not measured: measured with another GPU");
+        return 0;
+    }
     int rc = rapl_open(o->powercap ? o->powercap : "/sys/class/powercap", &h->rapl, &why);
     if (rc == ERR_NOMEM)
         FAIL(e, rc, "%s", why.msg);

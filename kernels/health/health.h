@@ -33,7 +33,8 @@ struct health_options {
     /* PCI bus id of the GPU in use, as in struct device; NULL or "" = none, and NVML is not
      * opened */
     const char *pci;
-    int period_ms; /* of the samples; 0 = 100 */
+    int period_ms;  /* of the samples; 0 = 100 */
+    bool gpu_alone; /* the processor is measured elsewhere, and its counters are not opened */
 };
 
 /* X(name, key): the gauges; the key says the unit. rx: bytes that the GPU receives. */

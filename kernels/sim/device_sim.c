@@ -42,13 +42,13 @@ static bool on_card(const struct card *c, const void *p)
     return at >= first && at - first < c->space_bytes;
 }
 
-static int take(struct card *s, size_t bytes, struct buf *out, struct err *e)
+static int take(int number, struct card *s, size_t bytes, struct buf *out, struct err *e)
 {
     uint64_t size = ((uint64_t)bytes + ALIGN - 1) & ~(ALIGN - 1);
     uint64_t left = s->c.vram_bytes - s->vram_used;
     if (bytes > left || s->c.lost_bytes > left - bytes || size > s->space_bytes - s->space_used)
         FAIL(e, ERR_NOMEM,
-             "the simulated device has no %zu bytes left: %" PRIu64 " of %" PRIu64 " are taken",
+             "simulated GPU %d has no %zu bytes left: %" PRIu64 " of %" PRIu64 " are taken", number,
              bytes, s->vram_used, s->c.vram_bytes);
     *out = (struct buf){.ptr = s->space + s->space_used, .bytes = bytes, .space = MEM_DEVICE};
     s->space_used += size;
@@ -60,7 +60,7 @@ static int device_sim_alloc(struct device *d, enum mem_space space, size_t bytes
                             struct err *e)
 {
     if (space == MEM_DEVICE)
-        LOCKED(d, take(card_of(d), bytes, out, e));
+        LOCKED(d, take(d->ordinal, card_of(d), bytes, out, e));
     /* the system allocates a page when it is touched */
     void *p = mmap(NULL, bytes ? bytes : 1, PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

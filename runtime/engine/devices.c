@@ -64,11 +64,21 @@ static int numbers_all(const char *kind, const struct ops_options *of, struct nu
     return 0;
 }
 
+void devices_one(const struct devices *d, int i, char *out, size_t n)
+{
+    const struct device *dev = d->ops[i]->dev;
+    if (d->n == 1)
+        snprintf(out, n, "%s", dev->name);
+    else
+        snprintf(out, n, "GPU %d (%s)", dev->ordinal, dev->name);
+}
+
 static void devices_name(struct devices *d)
 {
     size_t at = 0, pci = 0;
     for (int i = 0; i < d->n; i++) {
         const struct device *dev = d->ops[i]->dev;
+        d->number[i] = dev->ordinal;
         int n = d->n == 1 ? snprintf(d->name, sizeof d->name, "%s", dev->name)
                           : snprintf(d->name + at, sizeof d->name - at, "%sGPU %d: %s",
                                      i ? "; " : "", dev->ordinal, dev->name);

@@ -19,6 +19,7 @@ struct devices {                   /* zero before devices_open */
     struct plan_device plan[PLAN_DEVICES];
     struct cost_hop hop[PLAN_DEVICES * PLAN_DEVICES];
     char name[PLAN_DEVICES * 140]; /* of one: its name; of several: "GPU 0: ..; GPU 1: .." */
+    int number[PLAN_DEVICES];      /* (n) of the GPUs on this machine */
     char pci[PLAN_DEVICES * 17];   /* engine.h: engine_info.pci */
 };
 
@@ -27,6 +28,9 @@ struct devices {                   /* zero before devices_open */
  * none. */
 int devices_open(const struct engine_options *opt, struct devices *d, struct err *e);
 void devices_close(struct devices *d);
+
+/* Writes the name of device i of the list, for a message: of several "GPU 1 (..)". */
+void devices_one(const struct devices *d, int i, char *out, size_t n);
 
 /* Fills the fields of a plan for several devices: memory, rates and ways between them. No more
  * than limit[i] bytes of device i, 0 = no limit. The rates are measured unless opt->rates gives

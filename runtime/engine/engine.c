@@ -412,14 +412,14 @@ static int engine_plan_what_fits(struct engine *en, const struct engine_options 
                                  struct err *e)
 {
     uint64_t room = 0, limit[PLAN_DEVICES] = {0}, want = 0;
-    const char *name = "";
+    char name[160] = "";
     for (int i = 0; i < ROOM_TRIES; i++) {
         bool fits = true;
         TRY(engine_plan(en, opt, lim, limit, kc, e));
         TRY(engine_say_plan(en, e));
         for (int d = 0; d < en->devices.n && fits; d++) {
             want = engine_needs(en, d);
-            name = en->devices.ops[d]->dev->name;
+            devices_one(&en->devices, d, name, sizeof name);
             TRY(engine_room(en, d, &room, e));
             fits = room >= want;
             limit[d] = fits ? limit[d] : room;
@@ -543,6 +543,7 @@ static int engine_build(struct engine *en, const struct engine_options *opt, str
         in->n_seq = engine_many(in);
     in->link_limit = opt->link_limit;
     en->spans = opt->spans;
+    spans_gpus(opt->spans, en->devices.n);
     forward_watch(en->fw, opt->spans);
     if (en->drafter)
         drafter_watch(en->drafter, opt->spans);
@@ -601,6 +602,7 @@ static void engine_describe(struct engine *en)
     in->device = en->devices.name;
     in->n_device = en->devices.n;
     in->pci = en->devices.pci;
+    in->gpu = en->devices.number;
     in->model_bytes = gguf_file_bytes(en->file);
     in->n_params = en->model.n_params;
     in->n_layer = hp->n_layer;

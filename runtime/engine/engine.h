@@ -38,6 +38,7 @@ struct engine_info {
     int n_device;       /* that may compute, at least 1; plan->share has their layers */
     /* bus id of the GPU that computes; of several with a comma between two; "" = none */
     const char *pci;
+    const int *gpu;        /* (n_device) numbers of the GPUs, in the order of pci */
     char model_sha256[65]; /* "" until engine_hash */
     uint64_t model_bytes, n_params;
     int n_layer, n_kv_head, head_dim, n_vocab;

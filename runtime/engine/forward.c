@@ -155,10 +155,10 @@ static int forward_ffn_host(struct forward *f, float *x, int n, const struct ten
 {
     struct hostside *h = &f->h;
     int rc;
-    SPANNED(rc, f->spans, SPAN_HOST, "hop", f->layer, n, hop_down(f, x, n, e));
+    SPANNED_LANE(rc, f, SPAN_HOST, "hop", f->layer, n, hop_down(f, x, n, e));
     TRY(rc);
     TRY(forward_ffn(f, h->ops, h->x, h->ffn, h->post, n, t, e));
-    SPANNED(rc, f->spans, SPAN_HOST, "hop", f->layer, n, hop_up(f, x, h->x, n, e));
+    SPANNED_LANE(rc, f, SPAN_HOST, "hop", f->layer, n, hop_up(f, x, h->x, n, e));
     return rc;
 }
 
@@ -270,17 +270,17 @@ static int forward_network(struct forward *f, const struct batch *d, struct err 
     const struct lane *a = f->on;
     int rc = 0;
     if (a == f->lane)
-        SPANNED(rc, f->spans, SPAN_PART, "embed", -1, d->n_row, forward_first(f, d, t, e));
+        SPANNED_LANE(rc, f, SPAN_PART, "embed", -1, d->n_row, forward_first(f, d, t, e));
     for (int l = a->first; l < a->end && rc == 0; l++) {
         f->layer = l;
-        SPANNED(rc, f->spans, SPAN_PART, "layer", l, d->n_row, forward_layer(f, d, l, t, e));
+        SPANNED_LANE(rc, f, SPAN_PART, "layer", l, d->n_row, forward_layer(f, d, l, t, e));
     }
     f->layer = -1;
     if (rc < 0 || !lane_is_last(f, a))
         return rc;
     if (f->micro.n > 1) /* forward_join computes the output of all micro-batches at once */
         return forward_keep(f, d, e);
-    SPANNED(rc, f->spans, SPAN_PART, "output", -1, d->n_logit, forward_last(f, d, t, e));
+    SPANNED_LANE(rc, f, SPAN_PART, "output", -1, d->n_logit, forward_last(f, d, t, e));
     return rc;
 }
 
@@ -337,7 +337,7 @@ static int forward_replay(struct forward *f, uint64_t key, struct err *e)
 {
     struct ops *ops = f->on->ops;
     int rc;
-    SPANNED(rc, f->spans, SPAN_HOST, "replay", -1, f->host.n_row, ops->replay(ops, NULL, key, e));
+    SPANNED_LANE(rc, f, SPAN_HOST, "replay", -1, f->host.n_row, ops->replay(ops, NULL, key, e));
     if (rc > 0)
         spans_replay(f->spans, ops, key);
     return rc;
@@ -396,9 +396,10 @@ static int lane_enter(struct forward *f, float *x, int n_row, struct err *e)
     if (!a->border)
         return f->micro.k < BORDER_SLOTS ? 0 : border_reuse(a[1].border, slot, e);
     struct event *free = lane_is_last(f, a) ? a->border->used[slot] : a[1].border->landed[slot];
-    SPANNED(rc, f->spans, SPAN_HOST, "hop", -1, n_row,
-            border_cross(a->border, slot, x, f->micro.x,
-                         (size_t)n_row * (size_t)f->m->hp.n_embd * sizeof *x, free, f->spans, e));
+    SPANNED_LANE(rc, f, SPAN_HOST, "hop", -1, n_row,
+                 border_cross(a->border, slot, x, f->micro.x,
+                              (size_t)n_row * (size_t)f->m->hp.n_embd * sizeof *x, free, f->spans,
+                              e));
     return rc;
 }
 
@@ -460,7 +461,7 @@ int forward_wait(struct forward *f, struct err *e)
     int rc = 0;
     for (int i = 0; i < f->n_lane && rc == 0; i++) { /* each: its errors show nowhere else */
         struct device *dev = f->lane[i].ops->dev;
-        SPANNED(rc, f->spans, SPAN_HOST, "wait", -1, 0, dev->api->sync(dev, NULL, e));
+        SPANNED_ON(rc, dev, f->spans, SPAN_HOST, "wait", -1, 0, dev->api->sync(dev, NULL, e));
     }
     return rc;
 }
@@ -470,8 +471,7 @@ static int forward_join(struct forward *f, struct err *e)
 {
     const struct tensor *t[SLOT_COUNT];
     int rc;
-    SPANNED(rc, f->spans, SPAN_PART, "output", -1, f->host.n_logit,
-            forward_last(f, &f->host, t, e));
+    SPANNED_LANE(rc, f, SPAN_PART, "output", -1, f->host.n_logit, forward_last(f, &f->host, t, e));
     return rc;
 }
 

@@ -103,6 +103,9 @@ struct forward {
     } while (0)
 #define RUN(f, op, ...) RUN_ON(f, (f)->on->ops, op, __VA_ARGS__)
 
+/* SPANNED on the device of the lane under way. */
+#define SPANNED_LANE(out_rc, f, ...) SPANNED_ON(out_rc, (f)->on->ops->dev, (f)->spans, __VA_ARGS__)
+
 /* Splits one block of integers into the arrays of a batch, in the order in which they are copied to
  * a device. */
 void forward_split(const struct forward_limits *lim, int32_t *block, struct batch *b);

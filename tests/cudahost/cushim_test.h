@@ -25,8 +25,8 @@ void cushim_arch(int sm);
 void cushim_memory(size_t bytes);
 
 #define CUSHIM_DEVICES 8 /* at most */
-/* Number of devices, 1 by default. All have the memory of device 0 and peer access to one another.
- * No object of a device may exist. */
+/* Number of devices; by default 1, or the number in the variable CUSHIM_DEVICES. All have the
+ * memory of device 0 and peer access to one another. No object of a device may exist. */
 void cushim_devices(int n);
 void cushim_device_memory(int device, size_t bytes); /* of one device */
 /* 1: the two devices have no peer access. */

@@ -124,6 +124,17 @@ struct card {
 
 static const size_t GUARD = 256;
 
+/* Devices at the start: the variable CUSHIM_DEVICES, for programs that no test controls; else 1. */
+static int devices_at_start(void)
+{
+    const char *text = getenv("CUSHIM_DEVICES");
+    const int n = text ? atoi(text) : 1;
+    if (n >= 1 && n <= CUSHIM_DEVICES)
+        return n;
+    fprintf(stderr, "cushim: CUSHIM_DEVICES is '%s', must be 1 to %d\n", text, CUSHIM_DEVICES);
+    abort();
+}
+
 struct runtime {
     std::mutex lock;
     std::map<char *, struct memory> device, pinned; /* by the caller's pointer */
@@ -134,7 +145,7 @@ struct runtime {
     std::map<void *, std::unique_ptr<struct graph_exec>> execs;
     std::vector<std::shared_ptr<struct capture>> captures;
     struct card card[CUSHIM_DEVICES];
-    int n_device = 1;
+    int n_device = devices_at_start();
     long peer_copies = 0;
     std::map<const void *, size_t> dynamic_limit; /* per kernel: cudaFuncSetAttribute */
     bool lazy = false;
@@ -147,6 +158,11 @@ struct runtime {
     int driver = 13000; /* the CUDA version of the driver */
     bool break_capture = false;
     std::string detail; /* details of the last bad call */
+    runtime()
+    {
+        for (int i = 0; i < CUSHIM_DEVICES; i++)
+            card[i].null_stream->device = i;
+    }
 };
 /* Never destroyed: other static objects of a program may still use the device. */
 static struct runtime &R = *new struct runtime;

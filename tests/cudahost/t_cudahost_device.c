@@ -127,7 +127,7 @@ static void too_little_memory_names_need_rest_and_knob(void **state)
     ok(c->api->memory(c, &left, &total, &e));
     assert_true(left == 3 << 20);
     fails(c->api->alloc(c, MEM_DEVICE, 4 << 20, &b, &e), ERR_NOMEM,
-          "cannot get 4.0 MiB of GPU memory");
+          "cannot get 4.0 MiB of memory on GPU 0: ");
     assert_non_null(strstr(e.msg, "3.0 of 8.0 MiB left of the limit that --vram sets"));
     assert_non_null(strstr(e.msg, "raise --vram, lower --ctx or --sequences"));
     c->api->free(c, &a);

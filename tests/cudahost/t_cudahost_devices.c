@@ -71,14 +71,7 @@ static struct jobs *run_on_one(const struct engine_options *o)
 /* A variant in which a step of n_seq rows is cut: the GPUs compute slowly, so rows cost time. */
 static struct engine_options slow(struct engine_options o)
 {
-    static const struct plan_rates rates = {.vram = 1e12,
-                                            .link = 25e9,
-                                            .host = 60e9,
-                                            .host_ops = 1e12,
-                                            .device_ops = 1e8,
-                                            .hop_s = 1e-7,
-                                            .step_s = 1e-6};
-    o.rates = &rates;
+    o.rates = &serve_slow_rates;
     return o;
 }
 
@@ -192,6 +185,70 @@ static void pushed_out_pages_keep_the_tokens(void **state)
         assert_true((st.pages_swapped_in > 0) == (swap == PLAN_SWAP_ON));
     }
     longest = 24;
+    jobs_free(want);
+}
+
+/* Prompts of 40 tokens that share their first 32. */
+static struct jobs *alike(const struct engine *en)
+{
+    struct jobs *js = jobs_make(N_JOB, 40, 40, N_NEW, 5, engine_info(en)->n_vocab);
+    for (int i = 1; i < N_JOB; i++)
+        memcpy(js->job[i].prompt, js->job[0].prompt, 32 * sizeof(int32_t));
+    return js;
+}
+
+/* Runs them one after the other, so that each but the first can find the pages of the first.
+ * Returns the number of tokens that came from the cache. */
+static int run_alike(struct engine *en, struct jobs *js)
+{
+    int cached = 0;
+    for (int i = 0; i < N_JOB; i++) {
+        jobs_submit(en, js, i, i + 1);
+        jobs_wait(js);
+        cached += js->job[i].r.n_cached;
+    }
+    return cached;
+}
+
+/* Pages of a prefix are found on both GPUs: also those that were pushed out and come back. */
+static void a_prefix_is_found_on_both_gpus(void **state)
+{
+    (void)state;
+    struct engine_options o = one_gpu(), two;
+    struct engine_stats st;
+    o.page_tokens = 16;
+    o.no_prefix_cache = true;
+    struct engine *en = open_engine(&o);
+    struct jobs *want = alike(en);
+    assert_int_equal(run_alike(en, want), 0);
+    engine_close(en);
+    o.no_prefix_cache = false;
+    for (int way = 0; way < 3; way++) { /* room for all; for one context, with swap and without */
+        two = way ? limited(several(o, "0,1"), 0.8, 1) : slow(several(o, "0,1"));
+        two.swap = way == 1 ? PLAN_SWAP_ON : PLAN_SWAP_OFF;
+        cushim_apart(0, 1, way == 1);
+        cushim_lazy(way != 0);
+        en = open_engine(&two);
+        assert_int_equal(used(en), 2);
+        struct jobs *js = alike(en), *other = some_jobs(en);
+        for (int turn = 0; turn < 2; turn++) {
+            const int cached = run_alike(en, js);
+            jobs_equal(want, js, "a shared prefix");
+            if (way == 0 || turn == 0)
+                assert_int_equal(cached, 32 * (N_JOB - 1 + turn));
+            jobs_run(en, other); /* other requests push the prefix out, where room is short */
+        }
+        engine_stats(en, &st);
+        assert_true((st.pages_swapped_in > 0) == (way == 1));
+        assert_true(way != 2 || st.pages_evicted > 0);
+        if (way == 1) /* the second turn has found what the swap kept */
+            assert_true(js->job[0].r.n_cached > 0);
+        engine_close(en);
+        jobs_free(js);
+        jobs_free(other);
+        cushim_lazy(0);
+        assert_string_equal(cushim_findings(), "");
+    }
     jobs_free(want);
 }
 
@@ -336,6 +393,7 @@ int main(void)
         TEST(micro_batches_keep_the_tokens),
         TEST(drafts_keep_the_tokens),
         TEST(pushed_out_pages_keep_the_tokens),
+        TEST(a_prefix_is_found_on_both_gpus),
         TEST(streamed_weights_keep_the_tokens),
         TEST(names_and_bus_ids_are_of_all_gpus),
         TEST(a_timeline_has_a_track_for_each_gpu),

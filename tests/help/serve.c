@@ -141,6 +141,14 @@ void jobs_equal(const struct jobs *a, const struct jobs *b, const char *what)
     }
 }
 
+const struct plan_rates serve_slow_rates = {.vram = 1e12,
+                                            .link = 25e9,
+                                            .host = 60e9,
+                                            .host_ops = 1e12,
+                                            .device_ops = 1e8,
+                                            .hop_s = 1e-7,
+                                            .step_s = 1e-6};
+
 struct engine_options serve_options(void)
 {
     return (struct engine_options){.model = TEST_GOLDEN "/logits_llama_gqa.gguf",

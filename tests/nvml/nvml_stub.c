@@ -8,13 +8,23 @@
 
 /* One lock guards the state: NVML's calls are thread-safe. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct nvml_stub state = {
+static const struct nvml_stub fresh = {
 #define X(member, value) .member = value,
     NVML_STUB_STATE(X)
 #undef X
 };
-static char the_device; /* its address is the handle */
-static const long long nothing, link[4] = {4, 5, 8, 16};
+/* Cards by number: the order in which they were first looked for. The address of a card is its
+ * handle. Counts of the library's own calls are those of card 0. */
+static struct nvml_stub card[NVML_STUB_CARDS] = {
+#define CARD                                                                                       \
+    {                                                                                              \
+        NVML_STUB_STATE(X)                                                                         \
+    }
+#define X(member, value) .member = value,
+    CARD, CARD, CARD, CARD, CARD, CARD, CARD, CARD,
+#undef X
+};
+static int n_card; /* that were looked for */
 
 static const struct {
     const char *name;
@@ -28,31 +38,36 @@ static const struct {
 void nvml_stub_reset(void)
 {
     pthread_mutex_lock(&lock);
-    state = (struct nvml_stub){
-#define X(member, value) .member = value,
-        NVML_STUB_STATE(X)
-#undef X
-    };
+    for (int i = 0; i < NVML_STUB_CARDS; i++)
+        card[i] = fresh;
+    n_card = 0;
     pthread_mutex_unlock(&lock);
 }
 
 void nvml_stub_get(struct nvml_stub *out)
 {
     pthread_mutex_lock(&lock);
-    *out = state;
+    *out = card[0];
     pthread_mutex_unlock(&lock);
 }
 
-int nvml_stub_set(const char *member, long long value)
+int nvml_stub_set_card(int number, const char *member, long long value)
 {
     for (size_t i = 0; i < sizeof members / sizeof *members; i++)
         if (!strcmp(members[i].name, member)) {
             pthread_mutex_lock(&lock);
-            memcpy((char *)&state + members[i].at, &value, sizeof value);
+            for (int k = 0; k < NVML_STUB_CARDS; k++)
+                if (number < 0 || k == number)
+                    memcpy((char *)&card[k] + members[i].at, &value, sizeof value);
             pthread_mutex_unlock(&lock);
             return 1;
         }
     return 0;
+}
+
+int nvml_stub_set(const char *member, long long value)
+{
+    return nvml_stub_set_card(-1, member, value);
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -62,20 +77,27 @@ static void run_script(void)
     const char *script = getenv("NVML_STUB");
     char member[32];
     long long value;
-    int n = 0;
-    for (; script && sscanf(script, " %31[a-z_]=%lld%n", member, &value, &n) == 2; script += n)
-        if (!nvml_stub_set(member, value)) {
-            fprintf(stderr, "nvml_stub: there is no member %s\n", member);
+    int n = 0, number = -1;
+    while (script && *script) {
+        if (sscanf(script, " %31[a-z_]@%d=%lld%n", member, &number, &value, &n) != 3) {
+            number = -1;
+            if (sscanf(script, " %31[a-z_]=%lld%n", member, &value, &n) != 2)
+                break;
+        }
+        if (number >= NVML_STUB_CARDS || !nvml_stub_set_card(number, member, value)) {
+            fprintf(stderr, "nvml_stub: there is no member %s of card %d\n", member, number);
             abort();
         }
+        script += n;
+    }
 }
 
 int nvmlInit_v2(void)
 {
     run_script();
     pthread_mutex_lock(&lock);
-    int rc = (int)state.init_rc;
-    state.inits += rc == 0;
+    int rc = (int)card[0].init_rc;
+    card[0].inits += rc == 0;
     pthread_mutex_unlock(&lock);
     return rc;
 }
@@ -85,9 +107,9 @@ int nvmlShutdown(void)
     const char *path = getenv("NVML_STUB_LOG");
     FILE *f = path ? fopen(path, "w") : NULL;
     pthread_mutex_lock(&lock);
-    if (f)
-        fprintf(f, "%lld %lld %lld\n", state.first, state.last, state.answers);
-    state.shutdowns++;
+    for (int i = 0; f && i < n_card; i++)
+        fprintf(f, "%lld %lld %lld\n", card[i].first, card[i].last, card[i].answers);
+    card[0].shutdowns++;
     pthread_mutex_unlock(&lock);
     if (f)
         fclose(f);
@@ -108,31 +130,66 @@ const char *nvmlErrorString(int rc)
 int nvmlDeviceGetHandleByPciBusId_v2(const char *pci, void **device)
 {
     pthread_mutex_lock(&lock);
-    snprintf(state.pci, sizeof state.pci, "%s", pci);
-    int rc = (int)state.find_rc;
+    int i = 0;
+    while (i < n_card && strcmp(card[i].pci, pci) != 0)
+        i++;
+    if (i == NVML_STUB_CARDS) {
+        fprintf(stderr, "nvml_stub: more than %d cards\n", NVML_STUB_CARDS);
+        abort();
+    }
+    n_card += i == n_card;
+    snprintf(card[i].pci, sizeof card[i].pci, "%s", pci);
+    int rc = (int)card[i].find_rc;
     pthread_mutex_unlock(&lock);
-    *device = &the_device;
+    *device = &card[i];
     return rc;
 }
 
 /* ---- answers --------------------------------------------------------------------------------- */
 
-/* With the lock held: the result of a call on the device. */
-static int call(void *device, long long rc)
+/* The card of a handle; NULL: there is none. */
+static struct nvml_stub *card_of(void *device)
 {
-    if (device != &the_device)
+    for (int i = 0; i < n_card; i++)
+        if (device == &card[i])
+            return &card[i];
+    return NULL;
+}
+
+/* With the lock held: the result of a call on the card. */
+static int call(const struct nvml_stub *c, long long rc)
+{
+    if (!c)
         return 2;
-    if (state.lost_after && state.answers >= state.lost_after)
-        return (int)state.lost_rc;
+    if (c->lost_after && c->answers >= c->lost_after)
+        return (int)c->lost_rc;
     return (int)rc;
 }
 
-static int answer(void *device, unsigned *out, const long long *value)
+/* at: of the member that is the answer. */
+static int answer_member(void *device, unsigned *out, size_t at)
+{
+    long long value;
+    pthread_mutex_lock(&lock);
+    const struct nvml_stub *c = card_of(device);
+    int rc = call(c, c ? c->gauge_rc : 0);
+    if (!rc) {
+        memcpy(&value, (const char *)c + at, sizeof value);
+        *out = (unsigned)value;
+    }
+    pthread_mutex_unlock(&lock);
+    return rc;
+}
+#define ANSWER(device, out, member) answer_member(device, out, offsetof(struct nvml_stub, member))
+
+/* A fixed answer. */
+static int answer_number(void *device, unsigned *out, unsigned value)
 {
     pthread_mutex_lock(&lock);
-    int rc = call(device, state.gauge_rc);
+    const struct nvml_stub *c = card_of(device);
+    int rc = call(c, c ? c->gauge_rc : 0);
     if (!rc)
-        *out = (unsigned)*value;
+        *out = value;
     pthread_mutex_unlock(&lock);
     return rc;
 }
@@ -140,18 +197,19 @@ static int answer(void *device, unsigned *out, const long long *value)
 static int answer_bits(void *device, unsigned long long *bits)
 {
     unsigned v = 0;
-    int rc = answer(device, &v, &state.reasons);
+    int rc = ANSWER(device, &v, reasons);
     *bits = v;
     return rc;
 }
 
 /* Does the power stand in for the counter? */
-static int no_counter(void)
+static int no_counter(const struct nvml_stub *c)
 {
 #ifdef NVML_STUB_OLD
+    (void)c;
     return 1;
 #else
-    return state.energy_rc != 0;
+    return c->energy_rc != 0;
 #endif
 }
 
@@ -159,13 +217,14 @@ static int no_counter(void)
 int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *mj)
 {
     pthread_mutex_lock(&lock);
-    int rc = call(device, state.energy_rc);
+    struct nvml_stub *c = card_of(device);
+    int rc = call(c, c ? c->energy_rc : 0);
     if (!rc) {
-        *mj = (unsigned long long)state.energy;
-        state.first = state.first < 0 ? state.energy : state.first;
-        state.last = state.energy;
-        state.energy += state.energy_step;
-        state.answers++;
+        *mj = (unsigned long long)c->energy;
+        c->first = c->first < 0 ? c->energy : c->first;
+        c->last = c->energy;
+        c->energy += c->energy_step;
+        c->answers++;
     }
     pthread_mutex_unlock(&lock);
     return rc;
@@ -185,55 +244,62 @@ int nvmlDeviceGetCurrentClocksThrottleReasons(void *device, unsigned long long *
 int nvmlDeviceGetPowerUsage(void *device, unsigned *mw)
 {
     pthread_mutex_lock(&lock);
-    int rc = call(device, state.power_rc);
-    *mw = (unsigned)state.power;
-    state.answers += rc == 0 && no_counter();
+    struct nvml_stub *c = card_of(device);
+    int rc = call(c, c ? c->power_rc : 0);
+    if (!rc) {
+        *mw = (unsigned)c->power;
+        c->answers += no_counter(c);
+    }
     pthread_mutex_unlock(&lock);
     return rc;
 }
 
 int nvmlDeviceGetClockInfo(void *device, int type, unsigned *mhz)
 {
-    return answer(device, mhz, type == 1 ? &state.sm : type == 2 ? &state.mem : &nothing);
+    return type == 1   ? ANSWER(device, mhz, sm)
+           : type == 2 ? ANSWER(device, mhz, mem)
+                       : answer_number(device, mhz, 0);
 }
 
-int nvmlDeviceGetTemperature(void *device, int sensor, unsigned *celsius)
+int nvmlDeviceGetTemperature(void *device, int sensor, unsigned *out)
 {
-    return answer(device, celsius, sensor == 0 ? &state.celsius : &nothing);
+    return sensor == 0 ? ANSWER(device, out, celsius) : answer_number(device, out, 0);
 }
 
 int nvmlDeviceGetCurrPcieLinkGeneration(void *device, unsigned *v)
 {
-    return answer(device, v, &link[0]);
+    return answer_number(device, v, 4);
 }
 
 int nvmlDeviceGetMaxPcieLinkGeneration(void *device, unsigned *v)
 {
-    return answer(device, v, &link[1]);
+    return answer_number(device, v, 5);
 }
 
 int nvmlDeviceGetCurrPcieLinkWidth(void *device, unsigned *v)
 {
-    return answer(device, v, &link[2]);
+    return answer_number(device, v, 8);
 }
 
 int nvmlDeviceGetMaxPcieLinkWidth(void *device, unsigned *v)
 {
-    return answer(device, v, &link[3]);
+    return answer_number(device, v, 16);
 }
 
 int nvmlDeviceGetPcieThroughput(void *device, int counter, unsigned *kb_s)
 {
-    return answer(device, kb_s, counter == 1 ? &state.rx : &state.tx);
+    return counter == 1 ? ANSWER(device, kb_s, rx) : ANSWER(device, kb_s, tx);
 }
 
 int nvmlDeviceGetMemoryInfo(void *device, struct nvml_stub_memory *out)
 {
     pthread_mutex_lock(&lock);
-    int rc = call(device, state.gauge_rc);
-    *out = (struct nvml_stub_memory){(unsigned long long)state.total,
-                                     (unsigned long long)(state.total - state.used),
-                                     (unsigned long long)state.used};
+    const struct nvml_stub *c = card_of(device);
+    int rc = call(c, c ? c->gauge_rc : 0);
+    if (!rc)
+        *out = (struct nvml_stub_memory){(unsigned long long)c->total,
+                                         (unsigned long long)(c->total - c->used),
+                                         (unsigned long long)c->used};
     pthread_mutex_unlock(&lock);
     return rc;
 }

@@ -3,9 +3,13 @@
  * without a GPU. The built files are nvml/libnvidia-ml.so.1 and, without the newer functions,
  * nvml_old/libnvidia-ml.so.1.
  *
- * nvml_stub() gives its state to a test in the same process. A script for another process is the
- * variable NVML_STUB, as in "energy_step=500 lost_after=20", whose names are the members below.
- * nvmlShutdown then writes the counter's first and last answer into the file of NVML_STUB_LOG.
+ * It has any cards that are asked for, at most NVML_STUB_CARDS. They have numbers in the order of
+ * the first search for their bus ids.
+ *
+ * nvml_stub_get gives a state to a test in the same process. A script for another process is the
+ * variable NVML_STUB, as in "energy_step=500 celsius@1=60", whose names are the members below:
+ * of all cards, or of card 1. nvmlShutdown then writes a line for each card into the file of
+ * NVML_STUB_LOG: the counter's first and last answer, and the number of answers.
  *
  * Declarations: NVML API Reference Guide, docs.nvidia.com/deploy/nvml-api.
  */
@@ -39,18 +43,21 @@
     X(first, -1)  /* mJ: the counter's first and last answer */                                    \
     X(last, -1)
 
+enum { NVML_STUB_CARDS = 8 };
+
 struct nvml_stub {
 #define X(member, value) long long member;
     NVML_STUB_STATE(X)
 #undef X
-    char pci[32]; /* last bus id asked for */
+    char pci[32]; /* bus id */
 };
 
 /* Puts every member back to its value at the start. */
 void nvml_stub_reset(void);
-void nvml_stub_get(struct nvml_stub *out);
-/* Sets a member by its name; 0 = there is no such member. */
+void nvml_stub_get(struct nvml_stub *out); /* of card 0 */
+/* Sets a member of all cards by its name; 0 = there is no such member. */
 int nvml_stub_set(const char *member, long long value);
+int nvml_stub_set_card(int number, const char *member, long long value); /* of one card */
 
 struct nvml_stub_memory {
     unsigned long long total, free, used;

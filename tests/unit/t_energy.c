@@ -13,8 +13,8 @@ static void a_simulated_device_measures_nothing_and_says_so(void **state)
     struct energy_span span;
     struct str s = STR_INIT;
     const char *source = NULL;
-    ok(energy_open(&n, "sim", "", &e));
-    assert_null(n.h);
+    ok(energy_open(&n, "sim", "", NULL, &e));
+    assert_int_equal(n.n_gpu, 0);
     assert_true(isnan(energy_joules(&n, &source)));
     assert_string_equal(source, "not measured: the device is simulated");
     energy_begin(&n);

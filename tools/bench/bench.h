@@ -19,7 +19,8 @@
  *             or, for a kernel that failed, {"op", "case", "kernel", "failed": the message}],
  *    "energy": {"joules": of the rows together, "gpu_j", "cpu_j", "j_per_token": null,
  *               "source", "gpu", "cpu": how each is measured, or why not},
- *    "health": {the gauges of health.h: {"min", "max"}, "clock_reasons": in words}, or null}
+ *    "health": {the gauges of health.h: {"min", "max"}, "clock_reasons": in words}, or null;
+ *              of several GPUs a list of these, with "gpu": the number, and "joules"}
  *
  * `mas bench model -o json` has both objects in each row, `mas bench stream -o json` once.
  *

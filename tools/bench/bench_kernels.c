@@ -567,7 +567,7 @@ static int bench_open(struct bench *b, struct err *e)
     b->emulated = !strcmp(dev->kind, "cudahost");
     if (b->variant)
         TRY(check_variant(b, e));
-    TRY(energy_open(&b->energy, dev->kind, dev->pci, e));
+    TRY(energy_open(&b->energy, dev->kind, dev->pci, &dev->ordinal, e));
     b->sheet = (struct kernel_sheet){.format = b->format,
                                      .ceiling = &b->ceiling,
                                      .ops = b->open[b->n_open - 1],

@@ -415,7 +415,8 @@ static int bench_run(struct bench *b, struct err *e)
     b->ce.opt.n_ctx = b->depth + length(b, most);
     TRY_DONE(cli_engine_open(&b->ce, &b->en, e));
     TRY_DONE(check_streams(b, e));
-    TRY_DONE(energy_open(&b->energy, engine_info(b->en)->backend, engine_info(b->en)->pci, e));
+    TRY_DONE(energy_open(&b->energy, engine_info(b->en)->backend, engine_info(b->en)->pci,
+                         engine_info(b->en)->gpu, e));
     energy_begin(&b->energy);
     place_stats(engine_placed(b->en), &b->stage);
     for (int i = 0; i < b->n_parallel; i++) {

@@ -352,7 +352,8 @@ int clinic_open_on(const struct config *config, struct llm *llm, bool shuffle, s
     TRY_DONE(config_copy(config, &c->config, e));
     const struct agent_options *of = config_of(&c->config, &agent_option_set);
     TRY_DONE(catalog_read(of->specialties, &c->catalog, e));
-    TRY_DONE(energy_open(&c->energy, llm_info(llm)->backend, llm_info(llm)->pci, e));
+    TRY_DONE(
+        energy_open(&c->energy, llm_info(llm)->backend, llm_info(llm)->pci, llm_info(llm)->gpu, e));
     c->env = (struct strategy_env){
         .llm = llm, .config = &c->config, .catalog = &c->catalog, .shuffle = shuffle};
     TRY_DONE(strategy_open(&c->env, e));
@@ -377,7 +378,8 @@ int clinic_open(const struct clinic_options *o, bool hash, bool shuffle, bool pl
     TRY_DONE(ranges_open(&c->ranges, e));
     TRY_DONE(recording_open(o->timeline, c->ranges.spans, &c->recording, e));
     TRY_DONE(open_llm(o, &c->config, c->recording.spans, hash, &c->llm, e));
-    TRY_DONE(energy_open(&c->energy, llm_info(c->llm)->backend, llm_info(c->llm)->pci, e));
+    TRY_DONE(energy_open(&c->energy, llm_info(c->llm)->backend, llm_info(c->llm)->pci,
+                         llm_info(c->llm)->gpu, e));
     c->env = (struct strategy_env){.llm = c->llm,
                                    .config = &c->config,
                                    .catalog = &c->catalog,

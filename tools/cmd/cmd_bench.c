@@ -238,7 +238,8 @@ static int bench(struct bench *b, struct err *e)
     b->ce.opt.n_ctx = most_p + 1 > most_n + 1 ? most_p + 1 : most_n + 1;
     b->ce.opt.n_seq = most_seq;
     TRY_DONE(cli_engine_open(&b->ce, &en, e));
-    TRY_DONE(energy_open(&b->energy, engine_info(en)->backend, engine_info(en)->pci, e));
+    TRY_DONE(energy_open(&b->energy, engine_info(en)->backend, engine_info(en)->pci,
+                         engine_info(en)->gpu, e));
     bool first = true;
     for (int i = 0; i < b->n_p + b->n_n * b->n_parallel; i++) {
         struct bench_row t = {.test.parallel = 1};

@@ -175,7 +175,7 @@ static void seat_meter(struct seat *s, const struct llm_info *info)
     struct clinical *k = s->k;
     pthread_mutex_lock(&k->lock);
     if (!k->has_energy)
-        k->has_energy = energy_open(&k->energy, info->backend, info->pci, NULL) == 0;
+        k->has_energy = energy_open(&k->energy, info->backend, info->pci, info->gpu, NULL) == 0;
     pthread_mutex_unlock(&k->lock);
 }
 

@@ -134,9 +134,10 @@ struct model_figures {
     char name[128];
     struct hub_entry entry;
     struct engine_stats st;
-    int n_seq, page_tokens, n_ctx; /* 0 unless the model is resident */
-    double streamed;               /* bytes of a step */
-    double memory[5]; /* bytes on a device: weights, KV, workspace, ring, draft model */
+    int n_seq, page_tokens, n_ctx;  /* 0 unless the model is resident */
+    double streamed;                /* bytes of a step */
+    int n_gpu, gpu[PLAN_DEVICES];   /* numbers of those that hold a part of the model */
+    double memory[PLAN_DEVICES][5]; /* bytes: weights, KV, workspace, ring, draft model */
 };
 
 /* X(name, type, value, help): families with one row a model. */
@@ -186,11 +187,15 @@ static void model_figures(struct serve *s, int index, struct model_figures *m)
     m->n_ctx = info->n_ctx;
     m->page_tokens = info->page_tokens;
     m->streamed = (double)p->stream_bytes;
-    if (p->vram_weight_bytes || p->ring_bytes) {
-        const double bytes[5] = {(double)p->vram_weight_bytes, (double)p->kv_bytes,
-                                 (double)p->workspace_bytes, (double)p->ring_bytes,
-                                 (double)info->draft_bytes};
-        memcpy(m->memory, bytes, sizeof bytes);
+    for (int d = 0; d < p->n_device; d++) {
+        const struct plan_share *share = &p->share[d];
+        const double bytes[5] = {(double)share->vram_weight_bytes, (double)share->kv_bytes,
+                                 (double)share->workspace_bytes, (double)share->ring_bytes,
+                                 d ? 0 : (double)info->draft_bytes};
+        if (!share->n && (d || !info->draft_bytes))
+            continue;
+        memcpy(m->memory[m->n_gpu], bytes, sizeof bytes);
+        m->gpu[m->n_gpu++] = info->gpu[d];
     }
     hub_unpeek(s->hub, at);
 }
@@ -250,11 +255,6 @@ static void link_bytes(const struct model_figures *m, double v[6])
     v[1] = (double)m->st.swapped_bytes;
 }
 
-static void memory(const struct model_figures *m, double v[6])
-{
-    memcpy(v, m->memory, sizeof m->memory);
-}
-
 static const struct split splits[] = {
     {"mas_kv_pages", "gauge", "Pages of the KV cache.", "state", {"used", "cached", "free"}, pages},
     {"mas_prefix_pages_total",
@@ -274,13 +274,7 @@ static const struct split splits[] = {
      "Bytes over the link to the device: streamed weights, and pages.",
      "kind",
      {"streamed", "swapped"},
-     link_bytes},
-    {"mas_device_memory_bytes",
-     "gauge",
-     "Memory of the device that a model takes; 0 without a device.",
-     "part",
-     {"weights", "kv", "workspace", "ring", "draft"},
-     memory}};
+     link_bytes}};
 
 static void split_metrics(const struct model_figures *all, int n, struct str *out)
 {
@@ -295,26 +289,69 @@ static void split_metrics(const struct model_figures *all, int n, struct str *ou
     }
 }
 
+/* Memory by GPU; a model without a GPU has no row. */
+static void memory_metrics(const struct model_figures *all, int n, struct str *out)
+{
+    static const char name[] = "mas_device_memory_bytes";
+    static const char *const part[5] = {"weights", "kv", "workspace", "ring", "draft"};
+    family(out, name, "gauge", "Memory of a GPU that a model takes.");
+    for (const struct model_figures *m = all; m < all + n; m++)
+        for (int d = 0; d < m->n_gpu; d++)
+            for (int i = 0; i < 5; i++) {
+                str_addf(out, "%s{model=\"", name);
+                add_label(out, m->name);
+                str_addf(out, "\",gpu=\"%d\",part=\"%s\"}", m->gpu[d], part[i]);
+                add_value(out, m->memory[d][i]);
+            }
+}
+
 /* ---- energy ---------------------------------------------------------------------------------- */
+
+static void joules_metrics(const struct energy *n, const struct health_now *each, struct str *out)
+{
+    static const char name[] = "mas_energy_joules_total";
+    bool any = !isnan(each[0].cpu_joules);
+    for (int i = 0; i < n->n_gpu; i++)
+        any |= !isnan(each[i].gpu_joules);
+    if (any)
+        family(out, name, "counter",
+               "Energy of whole GPUs and of the processor's packages since the start.");
+    for (int i = 0; i < n->n_gpu; i++)
+        if (!isnan(each[i].gpu_joules)) {
+            str_addf(out, "%s{device=\"gpu\",gpu=\"%d\"}", name, n->gpu[i].number);
+            add_value(out, each[i].gpu_joules);
+        }
+    if (!isnan(each[0].cpu_joules))
+        labelled(out, name, "device", "cpu", each[0].cpu_joules);
+}
+
+/* A gauge of all GPUs; one that has no reading has no row. */
+static void gauge_metrics(const struct energy *n, const struct health_now *each, int gauge,
+                          struct str *out)
+{
+    char name[64], gpu[16];
+    bool any = false;
+    snprintf(name, sizeof name, "mas_gpu_%s", health_gauge_key[gauge]);
+    for (int i = 0; i < n->n_gpu; i++) {
+        if (isnan(each[i].gauge[gauge].now))
+            continue;
+        if (!any)
+            family(out, name, "gauge", "State of a GPU, as its driver reports it.");
+        any = true;
+        snprintf(gpu, sizeof gpu, "%d", n->gpu[i].number);
+        labelled(out, name, "gpu", gpu, each[i].gauge[gauge].now);
+    }
+}
 
 static void energy_metrics(struct serve *s, struct str *out)
 {
-    struct health_now now;
-    if (serve_first(s, NULL) != SERVE_READY || !s->energy.h)
+    struct health_now each[ENERGY_GPUS];
+    if (serve_first(s, NULL) != SERVE_READY || !s->energy.n_gpu)
         return;
-    health_read(s->energy.h, &now);
-    if (!isnan(now.gpu_joules) || !isnan(now.cpu_joules))
-        family(out, "mas_energy_joules_total", "counter",
-               "Energy of the whole GPU and of the processor's packages since the start.");
-    if (!isnan(now.gpu_joules))
-        labelled(out, "mas_energy_joules_total", "device", "gpu", now.gpu_joules);
-    if (!isnan(now.cpu_joules))
-        labelled(out, "mas_energy_joules_total", "device", "cpu", now.cpu_joules);
-    for (int i = 0; i < HEALTH_COUNT; i++) {
-        char name[64];
-        snprintf(name, sizeof name, "mas_gpu_%s", health_gauge_key[i]);
-        one(out, name, "gauge", "State of the GPU, as its driver reports it.", now.gauge[i].now);
-    }
+    energy_read(&s->energy, each);
+    joules_metrics(&s->energy, each, out);
+    for (int i = 0; i < HEALTH_COUNT; i++)
+        gauge_metrics(&s->energy, each, i, out);
 }
 
 void metrics_get(struct call *c)
@@ -333,6 +370,7 @@ void metrics_get(struct call *c)
     request_metrics(s, &out);
     model_metrics(m, n, &out);
     split_metrics(m, n, &out);
+    memory_metrics(m, n, &out);
     energy_metrics(s, &out);
     mem_free(m);
     call_reply_type(c, 200, "text/plain; version=0.0.4; charset=utf-8", &out);

@@ -75,7 +75,7 @@ static void serve_has_first(struct hub_wait *w, struct hub_model *m, const struc
         atomic_store(&s->first, SERVE_FAILED);
         return;
     }
-    if (energy_open(&s->energy, m->info->backend, m->info->pci, &e) < 0)
+    if (energy_open(&s->energy, m->info->backend, m->info->pci, m->info->gpu, &e) < 0)
         log_warn("no figures of energy: %s", e.msg);
     atomic_store(&s->first, SERVE_READY);
     hub_release(s->hub, m, -1);
