@@ -253,10 +253,12 @@ static int load_tensor(struct place_load *load, const struct place_tensor *r, un
 {
     for (uint64_t at = 0; at < r->range.bytes; at += PIECE) {
         uint64_t n = r->range.bytes - at < PIECE ? r->range.bytes - at : PIECE;
-        if (dst && !load->hollow)
-            TRY(gguf_read(load->g, r->range.file_at + at, dst + at, (size_t)n, e));
-        else if (!dst)
+        if (!dst) {
             TRY(gguf_populate(load->g, r->range.file_at + at, n, e));
+        } else if (!load->hollow) {
+            TRY(gguf_ahead(load->g, r->range.file_at + at, n, e));
+            TRY(gguf_read(load->g, r->range.file_at + at, dst + at, (size_t)n, e));
+        }
         load_step(load, n);
     }
     return 0;
@@ -330,7 +332,8 @@ static int load_rows(void *user, int64_t row, int64_t n, void *dst, struct err *
                      (size_t)((uint64_t)n * bytes), e);
 }
 
-/* Reads a matrix and packs it with the threads of the backend. */
+/* Reads a matrix and packs it with the threads of the backend. They read at several places of a
+ * piece at once, which the system's own read-ahead does not recognise: hence gguf_ahead. */
 static int load_packed(struct place *p, struct place_load *load, const struct place_tensor *r,
                        struct err *e)
 {
@@ -339,6 +342,7 @@ static int load_packed(struct place *p, struct place_load *load, const struct pl
     const int64_t rows = tensor_rows(r->t), step = (int64_t)(PIECE / (LANES * row) + 1) * LANES;
     for (int64_t at = 0; at < rows; at += step) {
         const int64_t n = rows - at < step ? rows - at : step;
+        TRY(gguf_ahead(load->g, r->range.file_at + (uint64_t)at * row, (uint64_t)n * row, e));
         TRY(p->host->pack(p->host, r->t, at, n, load_rows, &m, e));
         load_step(load, (uint64_t)n * row);
     }
