@@ -342,7 +342,10 @@ struct ops {            /* a backend; opened by ops_open, used by one thread at 
      *   Otherwise `read` delivers them: several threads call it at once, and its error is passed
      *   on.
      * - When all rows have been packed, the caller sets w->lanes. matmul and embed take either
-     *   order and give the same bits. */
+     *   order and give the same bits.
+     * - pack_order: names the order, for packed weights that are kept in a file. Two backends with
+     *   the same name read each other's. NULL: nothing is packed. */
+    const char *pack_order;
     bool (*packs)(const struct ops *, const struct tensor *w);
     int (*pack)(struct ops *, const struct tensor *w, int64_t first, int64_t n, ops_read read,
                 void *user, struct err *e);

@@ -254,6 +254,7 @@ int gguf_populate(const struct gguf *g, uint64_t at, uint64_t n, struct err *e)
 {
     const struct gguf_bytes *b;
     TRY(gguf_range(g, &at, n, &b, e));
+    gguf_bytes_ahead(b, at, n);
     return gguf_bytes_populate(b, at, n, e);
 }
 

@@ -191,7 +191,6 @@ int gguf_bytes_populate(const struct gguf_bytes *b, uint64_t at, uint64_t n, str
     if (b->fd < 0 || n == 0)
         return 0;
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), begin = at & ~(page - 1);
-    gguf_bytes_ahead(b, begin, at - begin + n);
     unsigned char *p = (unsigned char *)(uintptr_t)b->map + begin;
     for (;;) {
         if (madvise(p, (size_t)(at - begin + n), MADV_POPULATE_READ) == 0)

@@ -199,6 +199,7 @@ int ops_cpu_open(const struct ops_options *opt, struct ops **out, struct err *e)
         .watch = ops_cpu_watch,
         .workers = ops_cpu_workers,
         .reads = ops_cpu_reads,
+        .pack_order = c->k->pack ? LANES_ORDER : NULL,
         .packs = cpu_packs,
         .pack = cpu_pack,
     };
