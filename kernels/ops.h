@@ -350,6 +350,10 @@ struct ops {            /* a backend; opened by ops_open, used by one thread at 
     int (*pack)(struct ops *, const struct tensor *w, int64_t first, int64_t n, ops_read read,
                 void *user, struct err *e);
 
+    /* Asks for memory near the threads that multiply with the rows of w, a matrix. Call it before
+     * the first write to w->data. NULL: the memory of this machine is alike for all threads. */
+    void (*home)(struct ops *, const struct tensor *w);
+
     /* Measures the peak rate of the processors without memory traffic, in operations a second; a
      * multiply-add is two. 0: there is no such unit. Takes some 100 ms. NULL: unknown. */
     int (*peak)(struct ops *, enum ops_peak what, double *out, struct err *e);

@@ -158,6 +158,7 @@ done:
 struct packed_check {
     const struct packed *p;
     const uint64_t *sum; /* (n_sum) */
+    const struct topology *topology;
     atomic_bool unreadable;
     _Atomic uint64_t damaged; /* the first damaged block that was found; UINT64_MAX = none */
 };
@@ -168,13 +169,14 @@ static void packed_check_blocks(void *arg, int64_t begin, int64_t end, int worke
 {
     struct packed_check *c = arg;
     (void)worker;
+    topology_interleave(c->topology, true); /* each step reads all nodes' memory at once */
     for (int64_t i = begin; i < end; i++) {
         const uint64_t at = (uint64_t)i * PACKED_BLOCK;
         const uint64_t n = c->p->bytes - at < PACKED_BLOCK ? c->p->bytes - at : PACKED_BLOCK;
         struct err why;
         if (gguf_bytes_populate(&c->p->file, at, n, &why) < 0) {
             atomic_store(&c->unreadable, true);
-            return;
+            break;
         }
         if (sum_of(c->p->file.map + at, (size_t)n) != c->sum[i]) {
             uint64_t first = atomic_load(&c->damaged);
@@ -183,6 +185,7 @@ static void packed_check_blocks(void *arg, int64_t begin, int64_t end, int worke
             }
         }
     }
+    topology_interleave(c->topology, false);
 }
 
 /* Checks all weights with as many threads as the backend has. */
@@ -192,6 +195,7 @@ static int packed_check_weights(const struct packed *p, struct ops *ops, const u
     struct packed_check c = {.p = p, .sum = sum, .damaged = UINT64_MAX};
     struct pool *pool;
     TRY(pool_open(ops->workers ? ops->workers(ops, NULL, 0) : 1, &pool, e));
+    c.topology = pool_topology(pool);
     pool_run(pool, (int64_t)p->n_sum, packed_check_blocks, &c);
     pool_close(pool);
     if (atomic_load(&c.unreadable))

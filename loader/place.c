@@ -292,6 +292,15 @@ static int list_take(struct device *dev, struct place_list *list, enum mem_space
     return 0;
 }
 
+/* The copy for the host: each matrix near the threads that will multiply with it. */
+static int list_take_host(struct place *p, struct err *e)
+{
+    TRY(list_take(p->dev, &p->on_host, p->dev->is_host ? MEM_DEVICE : MEM_HOST, &p->host_copy, e));
+    for (int i = 0; p->host->home && i < p->on_host.n; i++)
+        p->host->home(p->host, p->on_host.tensor[i].t);
+    return 0;
+}
+
 /* Points the tensors of the host into the packed weights. */
 static int list_packed(struct place *p, struct err *e)
 {
@@ -318,9 +327,7 @@ static int place_take(struct place *p, struct err *e)
     TRY(list_make(p, PLAN_HOST, -1, &p->on_host, e));
     if (p->packed)
         return list_packed(p, e);
-    return p->mapped ? 0
-                     : list_take(p->dev, &p->on_host, p->dev->is_host ? MEM_DEVICE : MEM_HOST,
-                                 &p->host_copy, e);
+    return p->mapped ? 0 : list_take_host(p, e);
 }
 
 /* True for a matrix of the CPU's own copy that its backend packs. A table that is only gathered

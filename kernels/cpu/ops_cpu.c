@@ -202,6 +202,7 @@ int ops_cpu_open(const struct ops_options *opt, struct ops **out, struct err *e)
         .pack_order = c->k->pack ? LANES_ORDER : NULL,
         .packs = cpu_packs,
         .pack = cpu_pack,
+        .home = pool_topology(c->pool)->n_node > 1 ? cpu_home : NULL,
     };
     *out = &c->ops;
     return 0;
