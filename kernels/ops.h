@@ -342,10 +342,17 @@ struct ops {            /* a backend; opened by ops_open, used by one thread at 
      *   Otherwise `read` delivers them: several threads call it at once, and its error is passed
      *   on.
      * - When all rows have been packed, the caller sets w->lanes. matmul and embed take either
-     *   order and give the same bits. */
+     *   order and give the same bits.
+     * - pack_order: names the order, for packed weights that are kept in a file. Two backends with
+     *   the same name read each other's. NULL: nothing is packed. */
+    const char *pack_order;
     bool (*packs)(const struct ops *, const struct tensor *w);
     int (*pack)(struct ops *, const struct tensor *w, int64_t first, int64_t n, ops_read read,
                 void *user, struct err *e);
+
+    /* Asks for memory near the threads that multiply with the rows of w, a matrix. Call it before
+     * the first write to w->data. NULL: the memory of this machine is alike for all threads. */
+    void (*home)(struct ops *, const struct tensor *w);
 
     /* Measures the peak rate of the processors without memory traffic, in operations a second; a
      * multiply-add is two. 0: there is no such unit. Takes some 100 ms. NULL: unknown. */

@@ -254,7 +254,16 @@ int gguf_populate(const struct gguf *g, uint64_t at, uint64_t n, struct err *e)
 {
     const struct gguf_bytes *b;
     TRY(gguf_range(g, &at, n, &b, e));
+    gguf_bytes_ahead(b, at, n);
     return gguf_bytes_populate(b, at, n, e);
+}
+
+int gguf_ahead(const struct gguf *g, uint64_t at, uint64_t n, struct err *e)
+{
+    const struct gguf_bytes *b;
+    TRY(gguf_range(g, &at, n, &b, e));
+    gguf_bytes_ahead(b, at, n);
+    return 0;
 }
 
 bool gguf_offset(const struct gguf *g, const void *p, uint64_t *at)

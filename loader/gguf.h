@@ -127,6 +127,9 @@ int gguf_check_unchanged(const struct gguf *g, struct err *e);
 int gguf_read(const struct gguf *g, uint64_t at, void *dst, size_t n, struct err *e);
 /* Loads bytes [at, at + n) of the mapping into memory at the disk's rate; ERR_IO as gguf_read. */
 int gguf_populate(const struct gguf *g, uint64_t at, uint64_t n, struct err *e);
+/* Starts to read bytes [at, at + n) of the file and does not wait: a later gguf_read of them takes
+ * less time. ERR_BUG as gguf_read. */
+int gguf_ahead(const struct gguf *g, uint64_t at, uint64_t n, struct err *e);
 /* True when p points into the bytes of the file (tensor data); *at = its byte offset there. */
 bool gguf_offset(const struct gguf *g, const void *p, uint64_t *at);
 

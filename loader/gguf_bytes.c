@@ -178,13 +178,19 @@ static int gguf_bytes_warm(const struct gguf_bytes *b, uint64_t at, uint64_t n, 
     return rc;
 }
 
+void gguf_bytes_ahead(const struct gguf_bytes *b, uint64_t at, uint64_t n)
+{
+    CHECK(at <= b->size && n <= b->size - at);
+    if (b->fd >= 0 && n) /* only advice: without it, every byte is still read */
+        (void)posix_fadvise(b->fd, (off_t)at, (off_t)(n + READ_AHEAD), POSIX_FADV_WILLNEED);
+}
+
 int gguf_bytes_populate(const struct gguf_bytes *b, uint64_t at, uint64_t n, struct err *e)
 {
     CHECK(at <= b->size && n <= b->size - at);
     if (b->fd < 0 || n == 0)
         return 0;
     uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), begin = at & ~(page - 1);
-    posix_fadvise(b->fd, (off_t)begin, (off_t)(at - begin + n + READ_AHEAD), POSIX_FADV_WILLNEED);
     unsigned char *p = (unsigned char *)(uintptr_t)b->map + begin;
     for (;;) {
         if (madvise(p, (size_t)(at - begin + n), MADV_POPULATE_READ) == 0)

@@ -59,9 +59,12 @@ int gguf_bytes_map(struct gguf_bytes *b, void *at, struct err *e);
 
 /* Copies bytes [at, at + n) to dst. ERR_IO. Any thread. */
 int gguf_bytes_read(const struct gguf_bytes *b, uint64_t at, void *dst, size_t n, struct err *e);
-/* Loads bytes [at, at + n) of map into memory and into the page table, and starts to read the bytes
- * after them. Returns when they are loaded. ERR_IO. No effect for memory. */
+/* Loads bytes [at, at + n) of map into memory and into the page table. Returns when they are
+ * loaded. ERR_IO. No effect for memory. */
 int gguf_bytes_populate(const struct gguf_bytes *b, uint64_t at, uint64_t n, struct err *e);
+/* Asks the system to read bytes [at, at + n) and a little more into the page cache, and returns at
+ * once. No effect for memory. */
+void gguf_bytes_ahead(const struct gguf_bytes *b, uint64_t at, uint64_t n);
 /* ERR_IO "model file changed" when length, mtime or inode differ from those at open. */
 int gguf_bytes_unchanged(const struct gguf_bytes *b, struct err *e);
 

@@ -9,9 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "lanes.h"
 #include "log.h"
 #include "mem.h"
+#include "packed.h"
 #include "upload.h"
 
 #define PIECE ((uint64_t)64 << 20) /* bytes between calls of progress: about 20 ms of a fast disk */
@@ -49,13 +49,14 @@ struct place {
     int n_device;            /* at least 1 */
     struct device *dev;      /* the first with a part: allocates on the host */
     struct ops *host;        /* computes what is PLAN_HOST */
+    struct packed *packed;   /* PLAN_HOST: views of it; NULL = none */
     bool mapped;             /* PLAN_HOST: views of the file */
     struct tensor *slot;     /* (n_layer or 1, n_slot) */
     struct place_part *part; /* (n_part) */
     int n_part, n_streamed, n_host;
     struct place_tensor *streamed; /* the streamed ones, part by part */
     struct place_list on_host;
-    struct buf host_copy; /* of it, unless mapped */
+    struct buf host_copy; /* of it, unless mapped or packed */
 };
 
 struct place_load { /* state of one load */
@@ -253,10 +254,12 @@ static int load_tensor(struct place_load *load, const struct place_tensor *r, un
 {
     for (uint64_t at = 0; at < r->range.bytes; at += PIECE) {
         uint64_t n = r->range.bytes - at < PIECE ? r->range.bytes - at : PIECE;
-        if (dst && !load->hollow)
-            TRY(gguf_read(load->g, r->range.file_at + at, dst + at, (size_t)n, e));
-        else if (!dst)
+        if (!dst) {
             TRY(gguf_populate(load->g, r->range.file_at + at, n, e));
+        } else if (!load->hollow) {
+            TRY(gguf_ahead(load->g, r->range.file_at + at, n, e));
+            TRY(gguf_read(load->g, r->range.file_at + at, dst + at, (size_t)n, e));
+        }
         load_step(load, n);
     }
     return 0;
@@ -289,6 +292,29 @@ static int list_take(struct device *dev, struct place_list *list, enum mem_space
     return 0;
 }
 
+/* The copy for the host: each matrix near the threads that will multiply with it. */
+static int list_take_host(struct place *p, struct err *e)
+{
+    TRY(list_take(p->dev, &p->on_host, p->dev->is_host ? MEM_DEVICE : MEM_HOST, &p->host_copy, e));
+    for (int i = 0; p->host->home && i < p->on_host.n; i++)
+        p->host->home(p->host, p->on_host.tensor[i].t);
+    return 0;
+}
+
+/* Points the tensors of the host into the packed weights. */
+static int list_packed(struct place *p, struct err *e)
+{
+    for (int i = 0; i < p->on_host.n; i++) {
+        struct place_tensor *r = &p->on_host.tensor[i];
+        const void *at = packed_find(p->packed, r->range.file_at, &r->t->lanes);
+        if (!at)
+            FAIL(e, ERR_BUG, "place: the packed weights lack the tensor at byte %" PRIu64,
+                 r->range.file_at);
+        r->t->data = (void *)(uintptr_t)at; /* weights are only read */
+    }
+    return 0;
+}
+
 static int place_take(struct place *p, struct err *e)
 {
     for (int d = 0; d < p->n_device; d++) {
@@ -299,9 +325,9 @@ static int place_take(struct place *p, struct err *e)
         TRY(list_take(on->dev, &on->in_vram, MEM_DEVICE, &on->vram, e));
     }
     TRY(list_make(p, PLAN_HOST, -1, &p->on_host, e));
-    return p->mapped ? 0
-                     : list_take(p->dev, &p->on_host, p->dev->is_host ? MEM_DEVICE : MEM_HOST,
-                                 &p->host_copy, e);
+    if (p->packed)
+        return list_packed(p, e);
+    return p->mapped ? 0 : list_take_host(p, e);
 }
 
 /* True for a matrix of the CPU's own copy that its backend packs. A table that is only gathered
@@ -317,29 +343,16 @@ static bool tensor_packs(const struct place *p, int i)
     return false;
 }
 
-struct load_matrix {
-    const struct gguf *g;
-    const struct place_tensor *r;
-};
-
-static int load_rows(void *user, int64_t row, int64_t n, void *dst, struct err *e)
-{
-    const struct load_matrix *m = user;
-    const uint64_t bytes = m->r->t->row_bytes;
-    return gguf_read(m->g, m->r->range.file_at + (uint64_t)row * bytes, dst,
-                     (size_t)((uint64_t)n * bytes), e);
-}
-
 /* Reads a matrix and packs it with the threads of the backend. */
 static int load_packed(struct place *p, struct place_load *load, const struct place_tensor *r,
-                       struct err *e)
+                       unsigned char *dst, struct err *e)
 {
-    struct load_matrix m = {load->g, r};
     const size_t row = r->t->row_bytes;
-    const int64_t rows = tensor_rows(r->t), step = (int64_t)(PIECE / (LANES * row) + 1) * LANES;
-    for (int64_t at = 0; at < rows; at += step) {
-        const int64_t n = rows - at < step ? rows - at : step;
-        TRY(p->host->pack(p->host, r->t, at, n, load_rows, &m, e));
+    const int64_t rows = tensor_rows(r->t);
+    for (int64_t at = 0, n; at < rows; at += n) {
+        n = packed_step(r->t, at);
+        TRY(packed_rows(p->host, load->g, r->range.file_at, r->t, at, n, dst + (size_t)at * row,
+                        e));
         load_step(load, (uint64_t)n * row);
     }
     return 0;
@@ -355,7 +368,7 @@ static int load_copied(struct place *p, struct place_load *load, struct err *e)
             continue;
         }
         const bool pack = tensor_packs(p, i);
-        TRY(pack ? load_packed(p, load, &r[i], e) : load_tensor(load, &r[i], dst, e));
+        TRY(pack ? load_packed(p, load, &r[i], dst, e) : load_tensor(load, &r[i], dst, e));
         r[i].t->lanes = pack;
     }
     return 0;
@@ -408,7 +421,7 @@ int place_load(struct place *p, void (*progress)(uint64_t, uint64_t, void *), vo
     TRY(gguf_check_unchanged(p->w->file, e));
     for (int d = 0; d < p->n_device; d++)
         TRY(load_vram(&p->on[d], &load, e));
-    if (p->on_host.n)
+    if (p->on_host.n && !p->packed) /* packed_open has loaded those */
         TRY(p->mapped ? load_mapped(&load, &p->on_host, e) : load_copied(p, &load, e));
     TRY(gguf_check_unchanged(p->w->file, e)); /* the whole copy is of one version of the file */
     load_step(&load, load.total - load.done); /* bytes added by alignment */
@@ -507,7 +520,8 @@ static void place_devices(struct place *p, struct ops *const *ops)
 }
 
 int place_open(const struct plan *plan, const struct weights *w, struct ops *const *ops,
-               struct ops *host, double link_limit, struct place **out, struct err *e)
+               struct ops *host, struct packed *packed, double link_limit, struct place **out,
+               struct err *e)
 {
     int rc = 0;
     struct place *p = mem_zalloc(1, sizeof *p);
@@ -517,7 +531,8 @@ int place_open(const struct plan *plan, const struct weights *w, struct ops *con
     p->plan = plan;
     place_devices(p, ops);
     p->host = host ? host : ops[0];
-    p->mapped = plan->weights_mapped;
+    p->packed = packed;
+    p->mapped = plan->weights_mapped && !packed;
     TRY_DONE(place_parts(p, plan, e));
     TRY_DONE(place_table(p, e));
     TRY_DONE(gguf_check_unchanged(w->file, e));
@@ -575,6 +590,8 @@ static int place_same_file(struct place *p, struct err *e)
 {
     struct stage_stats st;
     place_stats(p, &st);
+    if (p->packed)
+        TRY(packed_unchanged(p->packed, e));
     return (p->n_host && p->mapped) || st.reading ? gguf_check_unchanged(p->w->file, e) : 0;
 }
 

@@ -4,8 +4,9 @@
  *   PLAN_VRAM    copied to the device once, through pinned buffers
  *   PLAN_STREAM  copied to the device for every step (stage.h); read with pread, never from the
  *                mapping
- *   PLAN_HOST    read by the ops of the CPU, from a copy or (plan.weights_mapped) from views of the
- *                mapping, which cost no memory of their own
+ *   PLAN_HOST    read by the ops of the CPU: from a copy, from views of the file (plan.
+ *                weights_mapped), or from views of a file of packed weights (packed.h); views cost
+ *                no memory of their own
  *
  * place_part gives views that are valid until place_release of the same part. Between the two calls
  * a streamed part lies in the ring of the device.
@@ -24,17 +25,19 @@
 #include "stage.h"
 #include "weights.h"
 
+struct packed; /* packed.h */
 struct place;
 struct spans; /* span.h */
 
 /* Allocates all memory of the plan, of devices and host, and starts to read streamed parts. ops
  * (plan->n_device, at least 1): the backend of each device; those without a layer may be NULL.
  * host: the backend of PLAN_HOST, NULL = ops[0]. It may pack its copies of weights (ops.h: pack).
- * link_limit: stage.h. Borrows all arguments for its lifetime. ERR_NODEV: this device cannot carry
- * out the plan. If the device is the host, all parts must be PLAN_HOST. Otherwise attention must
- * not be PLAN_HOST. */
+ * packed: weights that the host reads instead of the file, NULL = none. link_limit: stage.h.
+ * Borrows all arguments for its lifetime. ERR_NODEV: this device cannot carry out the plan. If the
+ * device is the host, all parts must be PLAN_HOST. Otherwise attention must not be PLAN_HOST. */
 int place_open(const struct plan *plan, const struct weights *w, struct ops *const *ops,
-               struct ops *host, double link_limit, struct place **out, struct err *e);
+               struct ops *host, struct packed *packed, double link_limit, struct place **out,
+               struct err *e);
 /* Loads the parts that are not streamed, at the disk's rate. Call it once, before the first
  * place_part. Mapped weights are brought into memory in file order; if they exceed the memory of
  * the machine, a warning replaces that. Other weights are copied. progress(bytes done, bytes in

@@ -19,6 +19,8 @@ int upload_piece(struct upload *u, const struct gguf *g, uint64_t at, size_t n, 
     const struct dev_api *api = u->dev->api;
     int i = u->next;
     u->next = (i + 1) % UPLOAD_BUFS;
+    if (!u->dev->hollow)
+        TRY(gguf_ahead(g, at, n, e));
     if (u->used[i])
         TRY(api->event_sync(u->dev, u->copied[i], e));
     if (!u->dev->hollow)

@@ -5,9 +5,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cgroup.h"
 #include "check.h"
@@ -48,6 +46,8 @@ struct pool {
     bool watched;                 /* written between jobs, as fn is */
     _Alignas(64) atomic_int done; /* parts */
     struct pool_range range[POOL_MAX];
+    struct topology topology;
+    int node[POOL_MAX]; /* (n) index of each worker's node */
     struct pool_clock clock[POOL_MAX];
 };
 
@@ -138,6 +138,10 @@ static void *pool_main(void *arg)
     struct pool_start start = *(struct pool_start *)arg;
     mem_free(arg);
     struct pool *p = start.p;
+    /* A worker keeps near to the rows that it owns if some memory is far away. It may move among
+     * the processors of its node: if another program takes one, a thread bound to it would wait. */
+    if (p->topology.n_node > 1)
+        (void)topology_bind_thread(&p->topology, p->node[start.worker]);
     for (unsigned seen = 0;;) {
         pool_wait_job(p, seen);
         seen = atomic_load_explicit(&p->job, memory_order_acquire);
@@ -201,80 +205,83 @@ void pool_run(struct pool *p, int64_t n, pool_fn fn, void *arg)
     pool_run_grain(p, n, 1, fn, arg);
 }
 
-/* Is a processor below cpu in this list ("0-1,64"), and allowed? */
-static bool pool_has_below(FILE *list, int cpu, const bool *allowed)
+/* Cores, less those that a quota of processor time does not pay for. */
+static int pool_cores_in(const struct topology *t)
 {
-    int from, to;
-    while (fscanf(list, "%d", &from) == 1) {
-        to = from;
-        int c = fgetc(list);
-        if (c == '-' && fscanf(list, "%d", &to) == 1)
-            c = fgetc(list);
-        for (int i = from < 0 ? 0 : from; i <= to && i < cpu; i++)
-            if (allowed[i])
-                return true;
-        if (c != ',')
-            break;
-    }
-    return false;
-}
-
-int pool_cores_of(const char *sys, const bool *allowed, int n)
-{
-    int cores = 0;
-    for (int i = 0; i < n; i++) {
-        char path[256];
-        if (!allowed[i])
-            continue;
-        snprintf(path, sizeof path, "%s/cpu%d/topology/thread_siblings_list", sys, i);
-        FILE *f = fopen(path, "r");
-        cores += !f || !pool_has_below(f, i, allowed);
-        if (f)
-            fclose(f);
-    }
-    return cores;
+    const int quota = cgroup_cores(""), n = quota && quota < t->n_core ? quota : t->n_core;
+    return n < 1 ? 1 : n > POOL_MAX ? POOL_MAX : n;
 }
 
 int pool_cores(void)
 {
-    cpu_set_t set;
-    bool allowed[CPU_SETSIZE] = {false};
-    const bool known = sched_getaffinity(0, sizeof set, &set) == 0;
-    for (int i = 0; i < CPU_SETSIZE; i++)
-        allowed[i] = known && CPU_ISSET((size_t)i, &set);
-    int n = pool_cores_of("/sys/devices/system/cpu", allowed, CPU_SETSIZE);
-    int quota = cgroup_cores("");
-    if (quota && quota < n)
-        n = quota;
-    return n < 1 ? 1 : n > POOL_MAX ? POOL_MAX : n;
+    struct topology t;
+    topology_here(&t);
+    return pool_cores_in(&t);
 }
 
-int pool_open(int n_threads, struct pool **out, struct err *e)
+static int pool_start_thread(struct pool *p, int worker, int want, struct err *e)
 {
+    struct pool_start *start = mem_zalloc(1, sizeof *start);
+    if (!start)
+        return NOMEM(e, sizeof *start, "a thread of the pool");
+    *start = (struct pool_start){p, worker};
+    if (pthread_create(&p->thread[worker], NULL, pool_main, start)) {
+        mem_free(start);
+        FAIL(e, ERR_AGAIN, "cannot start thread %d of %d; lower --threads", worker + 1, want);
+    }
+    return 0;
+}
+
+int pool_open_on(int n_threads, const struct topology *topology, struct pool **out, struct err *e)
+{
+    int rc = 0;
     if (n_threads < 0 || n_threads > POOL_MAX)
         FAIL(e, ERR_USAGE, "bad thread count %d: must be 0 (all cores) to %d", n_threads, POOL_MAX);
     struct pool *p = mem_aligned(sizeof *p);
     if (!p)
         return NOMEM(e, sizeof *p, "thread pool");
     memset(p, 0, sizeof *p);
+    p->topology = *topology;
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->wake, NULL);
-    int want = n_threads ? n_threads : pool_cores();
-    for (p->n = 1; p->n < want; p->n++) {
-        struct pool_start *start = mem_zalloc(1, sizeof *start);
-        if (start)
-            *start = (struct pool_start){p, p->n};
-        if (!start || pthread_create(&p->thread[p->n], NULL, pool_main, start)) {
-            int rc = start ? err_set(e, ERR_AGAIN, "cannot start thread %d of %d; lower --threads",
-                                     p->n + 1, want)
-                           : NOMEM(e, sizeof *start, "a thread of the pool");
-            mem_free(start);
-            pool_close(p);
-            return rc;
-        }
-    }
+    const int want = n_threads ? n_threads : pool_cores_in(topology);
+    topology_share(topology, want, p->node);
+    for (p->n = 1; p->n < want; p->n++)
+        TRY_DONE(pool_start_thread(p, p->n, want, e));
     *out = p;
     return 0;
+done:
+    pool_close(p);
+    return rc;
+}
+
+int pool_open(int n_threads, struct pool **out, struct err *e)
+{
+    struct topology t;
+    topology_here(&t);
+    return pool_open_on(n_threads, &t, out, e);
+}
+
+const struct topology *pool_topology(const struct pool *p)
+{
+    return &p->topology;
+}
+
+int pool_node(const struct pool *p, int worker)
+{
+    return p->node[worker];
+}
+
+bool pool_home(const struct pool *p, int64_t n, size_t bytes, void *data)
+{
+    bool taken = true;
+    for (int k = 0; k < p->topology.n_node; k++) {
+        long long begin, end;
+        topology_items(p->node, p->n, k, n, &begin, &end);
+        taken &= topology_bind_memory(&p->topology, k, (char *)data + (size_t)begin * bytes,
+                                      (size_t)(end - begin) * bytes);
+    }
+    return taken;
 }
 
 void pool_close(struct pool *p)

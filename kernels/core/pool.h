@@ -16,9 +16,11 @@
 #define MAS_POOL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "err.h"
+#include "topology.h"
 
 struct pool;
 
@@ -45,9 +47,14 @@ void pool_watch(struct pool *p, bool on);
 int pool_times(struct pool *p, struct pool_time *out, int most);
 
 int pool_cores(void); /* the number that n_threads 0 means on this machine */
-/* Number of cores of the processors i < n with allowed[i]. The files
- * <sys>/cpu<i>/topology/thread_siblings_list ("0,64" or "0-1") name the processors of a core. A
- * processor without such a file has a core of its own. */
-int pool_cores_of(const char *sys, const bool *allowed, int n);
+
+/* As pool_open, on a machine of this shape. With several nodes of memory, each thread that the pool
+ * starts is bound to the processors of its worker's node. Worker 0, the caller, is not. */
+int pool_open_on(int n_threads, const struct topology *topology, struct pool **out, struct err *e);
+const struct topology *pool_topology(const struct pool *p);
+int pool_node(const struct pool *p, int worker); /* index of its node */
+/* Asks for memory of n items of `bytes` bytes: each part near the workers that own it in a job over
+ * the n items. Before the first write. false: the system refused some of it. */
+bool pool_home(const struct pool *p, int64_t n, size_t bytes, void *data);
 
 #endif

@@ -1,6 +1,7 @@
 /* cpu_pack: packs weights into the order that cpu_matmul reads (lanes.h), strip by strip. */
 #include <string.h>
 
+#include "log.h"
 #include "mem.h"
 #include "ops_cpu.h"
 
@@ -46,6 +47,16 @@ static void cpu_pack_strips(void *arg, int64_t begin, int64_t end, int worker)
         else
             j->k->pack(&j->lanes, row, tensor_cols(j->w), strip);
     }
+}
+
+/* The strips of a matrix lie on the nodes of the workers that own them in a product of this matrix
+ * alone. Several products in one call (q, k and v) divide all their strips together: a third of
+ * their strips are then on another node. */
+void cpu_home(struct ops *ops, const struct tensor *w)
+{
+    struct ops_cpu *c = ops_cpu(ops);
+    if (w->n_dim == 2 && !pool_home(c->pool, tensor_rows(w) / LANES, LANES * w->row_bytes, w->data))
+        log_debug("the system refuses memory of a chosen node");
 }
 
 bool cpu_packs(const struct ops *ops, const struct tensor *w)

@@ -213,8 +213,10 @@ int ops_cpu_open(const struct ops_options *opt, struct ops **out, struct err *e)
         .watch = ops_cpu_watch,
         .workers = ops_cpu_workers,
         .reads = ops_cpu_reads,
+        .pack_order = c->k->pack ? LANES_ORDER : NULL,
         .packs = cpu_packs,
         .pack = cpu_pack,
+        .home = pool_topology(c->pool)->n_node > 1 ? cpu_home : NULL,
     };
     *out = &c->ops;
     return 0;

@@ -34,6 +34,8 @@ bool cpu_packs(const struct ops *ops, const struct tensor *w);
 int cpu_pack(struct ops *ops, const struct tensor *w, int64_t first, int64_t n, ops_read read,
              void *user, struct err *e);
 
+void cpu_home(struct ops *ops, const struct tensor *w);
+
 /* The turning of the heads of one row: c and s of its n_pair pairs. Pairs lie `step` elements
  * apart, the two elements of a pair `apart`. */
 struct cpu_turn {

@@ -43,6 +43,9 @@
 #include "fmt.h"
 
 #define LANES 16
+/* The name of this order in files of packed weights. Any change of a strip's bytes, of any format,
+ * takes a new name: old files are then written again. tests/unit/t_lanes.c has their hashes. */
+#define LANES_ORDER "lanes16-1"
 
 struct lanes {
     int64_t elems;  /* of a block */

@@ -5,6 +5,7 @@
 
 #include "check.h"
 #include "mem.h"
+#include "packed.h"
 #include "source.h"
 #include "tokenizer.h"
 
@@ -16,6 +17,7 @@ struct drafter {
     struct model model;
     struct ops *ops;
     struct plan plan;
+    struct packed *packed; /* NULL = none */
     struct place *place;
     struct kv *kv;
     struct forward *fw;
@@ -84,7 +86,8 @@ static int drafter_plan(struct drafter *d, const struct drafter_options *o, stru
                             .workspace_bytes = forward_workspace(&d->model, d->ops, &d->lim),
                             .on_device = device,
                             .weights_mapped = !device,
-                            .weights_packed = !device && d->ops->packs && !o->map_weights,
+                            .weights_packed =
+                                !device && d->ops->packs && !o->map_weights && !d->packed,
                             .n_host = PLAN_ANY};
     model_plan_sizes(&d->model, layer, &in);
     uint64_t need = weights_bytes(&d->model.w) + kv + in.workspace_bytes;
@@ -138,9 +141,11 @@ static int drafter_build(struct drafter *d, const struct drafter_options *o, str
     d->lim.n_device = 1;
     d->lim.record_key = RECORD_KEY;
     TRY(drafter_arrays(d, e));
+    const struct packed_options po = {.where = o->packed_cache, .w = &d->model.w, .ops = d->ops};
+    TRY(packed_open(&po, &d->packed, e));
     TRY(drafter_plan(d, o, &kc, e));
     TRY(kv_open(&kc, d->ops, &d->kv, e));
-    TRY(place_open(&d->plan, &d->model.w, &d->ops, NULL, 0, &d->place, e));
+    TRY(place_open(&d->plan, &d->model.w, &d->ops, NULL, d->packed, 0, &d->place, e));
     TRY(forward_open(&d->model, d->place, d->kv, &d->ops, NULL, &d->lim, &d->fw, e));
     return place_load(d->place, NULL, NULL, e);
 }
@@ -176,6 +181,7 @@ void drafter_close(struct drafter *d)
     forward_close(d->fw);
     kv_close(d->kv);
     place_free(d->place);
+    packed_close(d->packed);
     plan_free(&d->plan);
     model_free(&d->model);
     gguf_close(d->file);

@@ -25,7 +25,8 @@ struct drafter_options {
     enum fmt kv_fmt;
     bool no_prefix_cache;
     bool map_weights;
-    uint64_t memory; /* bytes that it may allocate where it computes; 0 = all free bytes */
+    const char *packed_cache; /* packed.h: where */
+    uint64_t memory;          /* bytes that it may allocate where it computes; 0 = all free bytes */
 };
 
 /* tok: of the large model. ERR_NOINPUT, ERR_DATA (the file is bad; or the vocabulary differs, with

@@ -11,6 +11,7 @@
 #include "forward.h"
 #include "log.h"
 #include "mem.h"
+#include "packed.h"
 #include "probe.h"
 #include "scheduler.h"
 #include "seq.h"
@@ -45,6 +46,7 @@ struct engine {
     /* of the machine, measured when first needed; vram 0 = not measured */
     struct plan_rates rates;
     struct plan plan;
+    struct packed *packed; /* of the CPU's weights; NULL = none */
     struct place *place;
     struct kv *kv;
     struct forward *fw;
@@ -277,7 +279,8 @@ static void plan_sizes(const struct engine *en, const struct engine_options *opt
                               .n_seq = opt->n_seq || device ? en->info.n_seq : MANY_CONTEXTS,
                               .workspace_bytes = forward_workspace(&en->model, en->ops, lim),
                               .weights_mapped = !device,
-                              .weights_packed = !device && en->ops->packs && !opt->map_weights,
+                              .weights_packed =
+                                  !device && en->ops->packs && !opt->map_weights && !en->packed,
                               .on_device = device,
                               .mode = opt->placement,
                               .n_host = opt->cpu_layers.set ? opt->cpu_layers.value : PLAN_ANY};
@@ -457,11 +460,18 @@ static int engine_layers(struct engine *en, struct kv_config *kc, struct err *e)
 static int engine_place(struct engine *en, const struct engine_options *opt, struct kv_config *kc,
                         const struct forward_limits *lim, struct err *e)
 {
+    const struct packed_options po = {.where = opt->packed_cache,
+                                      .w = &en->model.w,
+                                      .ops = en->ops,
+                                      .progress = opt->progress,
+                                      .user = opt->user};
+    TRY(packed_open(&po, &en->packed, e)); /* then the plan needs no room for a copy */
     TRY(engine_plan_what_fits(en, opt, kc, lim, e));
     struct ops *const *ops = en->devices.ops;
     TRY(engine_layers(en, kc, e));
     TRY(kv_open(kc, en->ops, &en->kv, e));
-    TRY(place_open(&en->plan, &en->model.w, ops, en->host, opt->link_limit, &en->place, e));
+    TRY(place_open(&en->plan, &en->model.w, ops, en->host, en->packed, opt->link_limit, &en->place,
+                   e));
     TRY(forward_open(&en->model, en->place, en->kv, ops, en->host, lim, &en->fw, e));
     return place_load(en->place, opt->progress, opt->user, e);
 }
@@ -479,6 +489,7 @@ static int engine_draft(struct engine *en, const struct engine_options *opt,
                                       .kv_fmt = in->kv_fmt,
                                       .no_prefix_cache = opt->no_prefix_cache,
                                       .map_weights = opt->map_weights,
+                                      .packed_cache = opt->packed_cache,
                                       .memory = en->ops->dev->is_host ? opt->ram_bytes : 0};
     TRY(drafter_open(&o, en->tok, en->ops, &en->drafter, e));
     log_info("draft model %s: %" PRIu64 " MiB", opt->draft_model, drafter_bytes(en->drafter) >> 20);
@@ -623,6 +634,7 @@ static void engine_free(struct engine *en)
     forward_close(en->fw);
     kv_close(en->kv);
     place_free(en->place);
+    packed_close(en->packed);
     plan_free(&en->plan);
     if (en->host)
         spans_closing(en->spans, en->host->dev);

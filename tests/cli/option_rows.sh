@@ -12,7 +12,7 @@ for flag in $flags; do
     line=$(grep -oE -- "--$flag(=[A-Z.]+)?( |\$)" <<<"$help" | head -1)
     case $line in
     '') bad "mas generate --help: no --$flag" ;;
-    *=FILE* | *=DATE*) ;; # any text is a name or a date
+    *=FILE* | *=DIR* | *=DATE*) ;; # any text is a name or a date
     *=*)
         rc=0
         out=$("$MAS" generate -m demo -p x "--$flag=?" 2>&1) || rc=$?

@@ -28,6 +28,11 @@ expect 0 "$n done before" one --out two --workers 2
 expect 0 "$n done before" one --out two
 expect 0 '3 workers' one --out three --workers 3 --concurrency 3 --set threads=1
 same three "three workers on the same cores"
+mkdir cache
+cp "$MAS_SOURCE/configs/demo/toy_clinic.gguf" toy.gguf
+expect 0 '2 workers' one --out packed --workers 2 -m toy.gguf --set placement.packed_cache=cache
+same packed "two workers that share packed weights"
+grep -qwE 'avx2|asimddp' /proc/cpuinfo && [ "$(ls cache)" != "$(cd cache && ls toy.gguf.*.packed)" ] && fault "packed weights: $(ls cache)"
 
 # ---- workers are killed; the run goes on by itself
 (begin --out killed --workers 2 --concurrency 2 >killed.log 2>&1) &

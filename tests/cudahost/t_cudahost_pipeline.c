@@ -65,7 +65,7 @@ static int run_open(struct run *r, struct err *e)
                                  .max_pairs = 4,
                                  .n_device = sc.plan.n_device,
                                  .no_record = !sc.record};
-    TRY(place_open(&sc.plan, &sc.m.w, sc.gpu, sc.cpu, 0, &r->place, e));
+    TRY(place_open(&sc.plan, &sc.m.w, sc.gpu, sc.cpu, NULL, 0, &r->place, e));
     TRY(place_load(r->place, NULL, NULL, e));
     TRY(kv_open(&kc, sc.gpu[0], &r->kv, e));
     TRY(forward_open(&sc.m, r->place, r->kv, sc.gpu, sc.cpu, &lim, &r->fw, e));

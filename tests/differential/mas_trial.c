@@ -284,6 +284,8 @@ static void draw_eval_free(struct dice *d, const struct mas_trial *t, const stru
     add_word(f, d, "speculative.lookup", "false", "|true|false");
     draw_drafts(d, f, model_of(p, h), true);
     add_word(f, d, "placement.map_weights", "", "||true");
+    if (dice_chance(d, 25))
+        add_value(f, "placement.packed_cache", p->dir);
     add_word(f, d, "logging.level", "", "|||debug|error");
     add_word(f, d, "--concurrency=", "1", "|auto|1|2|3|5|8|12");
     add_word(f, d, "--node-copy=", "", "||@"); /* a folder beside that of the run */

@@ -45,11 +45,13 @@ static void compare(const struct jobs *want, const struct engine_options *o, con
     jobs_free(js);
 }
 
-/* Weights that the CPU backend has packed, or that it reads from the mapping. */
+/* Weights that the CPU backend has packed into memory or into a file, or that it reads from the
+ * mapping. The draft model has the same options. */
 static void results_do_not_depend_on_the_order_of_weights(void **state)
 {
     (void)state;
     struct engine_options o = serve_options();
+    char dir[256];
     o.model = TEST_SOURCE "/configs/demo/toy_clinic.gguf"; /* Q4_K, Q6_K; 5,120 tokens */
     struct engine *en = open_engine(&o);
     struct jobs *want = jobs_make(12, 1, 60, 20, 5, engine_info(en)->n_vocab);
@@ -67,6 +69,22 @@ static void results_do_not_depend_on_the_order_of_weights(void **state)
         engine_close(en);
         jobs_free(js);
     }
+    o.packed_cache = test_mkdir(dir);
+    o.map_weights = false;
+    o.draft_model = o.model;
+    o.max_draft = 3;
+    o.always_draft = true;
+    for (int again = 0; again < 2; again++) { /* written, then mapped */
+        en = open_engine(&o);
+        assert_int_equal(test_count(dir), packs);
+        assert_true(!packs || engine_info(en)->plan->weights_mapped);
+        struct jobs *js = jobs_make(12, 1, 60, 20, 5, engine_info(en)->n_vocab);
+        jobs_run(en, js);
+        jobs_equal(want, js, "weights packed in a file");
+        engine_close(en);
+        jobs_free(js);
+    }
+    test_rmdir(dir);
     jobs_free(want);
 }
 

@@ -5,7 +5,7 @@ int place_run(const struct plan *plan, const struct weights *w, struct ops *ops,
               struct err *e)
 {
     struct place *p;
-    TRY(place_open(plan, w, &ops, NULL, link_limit, &p, e));
+    TRY(place_open(plan, w, &ops, NULL, NULL, link_limit, &p, e));
     int rc = place_load(p, progress, user, e);
     if (rc < 0) {
         place_free(p);

@@ -669,6 +669,7 @@ static void the_knobs_that_change_results_are_marked(void **state)
         "kv.bytes",
         "placement.ram",
         "placement.map_weights",
+        "placement.packed_cache",
         "engine.sequences",
         "engine.batch_tokens",
         "engine.prefix_cache",

@@ -2,6 +2,7 @@
 #include "gguf.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -82,6 +83,8 @@ static void tiny_files_of_both_versions_open(void **state)
         assert_int_equal(two[1], 2);
         fails(gguf_read(g, gguf_file_bytes(g), two, 1, &e), ERR_BUG, "asked for");
         fails(gguf_populate(g, 1, UINT64_MAX, &e), ERR_BUG, "asked for");
+        ok(gguf_ahead(g, 0, gguf_file_bytes(g), &e));
+        fails(gguf_ahead(g, 1, UINT64_MAX, &e), ERR_BUG, "asked for");
         gguf_close(g);
         free(bytes);
         make_free(&m);
@@ -519,6 +522,46 @@ static void a_changed_file_is_a_message_not_a_fault(void **state)
     test_rmdir(dir);
 }
 
+/* Is the page of this byte of the file in the page cache? */
+static bool page_is_cached(const unsigned char *map, size_t at)
+{
+    unsigned char in = 0;
+    assert_int_equal(mincore((void *)(uintptr_t)(map + at / 4096 * 4096), 1, &in), 0);
+    return in & 1;
+}
+
+/* Drops the file from the page cache, which a file system in memory does not do: no bad sign. */
+static void bytes_asked_for_ahead_arrive_without_a_read(void **state)
+{
+    (void)state;
+    enum { SIZE = 4 << 20 };
+    struct gguf_make m;
+    struct gguf *g;
+    struct err e;
+    char dir[256], path[300];
+    make_init(&m);
+    make_tensor(&m, "x", 2, (uint64_t[]){4096, SIZE / 4 / 4096}, FMT_F32);
+    test_mkdir(dir);
+    snprintf(path, sizeof path, "%s/m.gguf", dir);
+    make_save(&m, path);
+    make_free(&m);
+    const int fd = open(path, O_RDONLY);
+    assert_int_equal(fsync(fd), 0);
+    assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+    ok(gguf_open(path, &g, &e)); /* reads the first MiB */
+    const struct gguf_tensor *t = gguf_tensor_find(g, "x");
+    const unsigned char *map = (const unsigned char *)t->t.data - t->at;
+    const size_t last = (size_t)gguf_file_bytes(g) - 1;
+    ok(gguf_ahead(g, 0, gguf_file_bytes(g), &e));
+    const int64_t give_up = clock_ns() + 20000000000;
+    while (!page_is_cached(map, last) && clock_ns() < give_up)
+        usleep(1000);
+    assert_true(page_is_cached(map, last));
+    gguf_close(g);
+    close(fd);
+    test_rmdir(dir);
+}
+
 static void a_mapped_file_equals_the_same_bytes_in_memory(void **state)
 {
     (void)state;
@@ -640,6 +683,7 @@ int main(void)
         cmocka_unit_test(files_that_cannot_be_opened_are_named),
         cmocka_unit_test(endless_metadata_is_refused_unread),
         cmocka_unit_test(a_changed_file_is_a_message_not_a_fault),
+        cmocka_unit_test(bytes_asked_for_ahead_arrive_without_a_read),
         cmocka_unit_test(a_mapped_file_equals_the_same_bytes_in_memory),
         cmocka_unit_test(a_long_path_leaves_room_for_the_reason),
         cmocka_unit_test(real_files_open_quickly),

@@ -6,12 +6,15 @@
 #include "names.h"
 #include "oom.h"
 #include "ops.h"
+#include "packed.h"
 #include "placed.h"
 #include "source.h"
 #include "test.h"
+#include <unistd.h>
 
 static char dir[256], model[300], written[300];
-static struct ops *ops;
+static struct ops *ops, *cpu;
+static bool once; /* the file of packed weights is removed at once */
 
 static int read_file(void *arg)
 {
@@ -93,6 +96,28 @@ static int bind_and_place(void *arg)
     return rc;
 }
 
+/* Written, or mapped when the file is there. */
+static int pack(void *arg)
+{
+    static const struct weight_slot slots[] = {
+        {.name = "norm", .n_dim = 1, .dim = {5}},
+        {.name = "up", .n_dim = 2, .dim = {3, 64}},
+    };
+    struct err e = {0};
+    struct weights w = {0};
+    struct packed *p = NULL;
+    const struct packed_options o = {.where = dir, .w = &w, .ops = cpu};
+    int rc = weights_bind(arg, slots, 2, 1, &w, &e);
+    if (rc == 0)
+        rc = packed_open(&o, &p, &e);
+    assert_int_equal(rc == 0, p != NULL);
+    if (p && once)
+        assert_int_equal(unlink(packed_path(p)), 0);
+    packed_close(p);
+    weights_free(&w);
+    return rc;
+}
+
 static void every_failed_allocation_is_an_error_and_nothing_leaks(void **state)
 {
     (void)state;
@@ -115,6 +140,7 @@ static void every_failed_allocation_is_an_error_and_nothing_leaks(void **state)
     gguf_cut(model, prefix, 3, NULL);
     ok(gguf_open(model, &g, &e));
     ok(ops_open("ref", &(struct ops_options){.n_threads = 1}, &ops, &e));
+    ok(ops_open("cpu", &(struct ops_options){.n_threads = 1, .isa = "auto"}, &cpu, &e));
     char hex[65];
     ok(source_sha256(g, NULL, NULL, hex, &e)); /* OpenSSL sets itself up once, outside the loop */
     for (int sticky = 0; sticky <= 1; sticky++) {
@@ -123,7 +149,10 @@ static void every_failed_allocation_is_an_error_and_nothing_leaks(void **state)
         assert_true(oom_loop(hash_file, g, sticky) >= 2);
         assert_true(oom_loop(write_file, g, sticky) >= 8);
         assert_true(oom_loop(bind_and_place, g, sticky) >= 6);
+        once = !sticky;
+        assert_true(!cpu->pack_order || oom_loop(pack, g, sticky) >= 20);
     }
+    ops_close(cpu);
     ops_close(ops);
     gguf_close(g);
     test_rmdir(dir);

@@ -3,6 +3,7 @@
 
 #include "fmt_random.h"
 #include "ops.h"
+#include "sha256.h"
 #include "test.h"
 
 /* the last block has no second one; the last strip has few rows */
@@ -89,6 +90,33 @@ static void words_stand_side_by_side(void **state)
     free(m.data);
 }
 
+/* Files of packed weights are kept from one version of the program to the next. If this hash
+ * changes, LANES_ORDER takes another name. */
+static void the_order_has_the_name_of_its_bytes(void **state)
+{
+    (void)state;
+    struct err e;
+    struct sha256 *h;
+    char hex[65];
+    ok(sha256_open(&h, &e));
+    for (int f = 0; f < FMT_COUNT; f++) {
+        struct lanes l;
+        if (!lanes_of((enum fmt)f, &l))
+            continue;
+        struct matrix m = matrix_make((enum fmt)f);
+        char *strip = malloc(LANES * m.row_bytes);
+        assert_non_null(strip);
+        pack_strip(&m, 0, strip);
+        ok(sha256_add(h, strip, LANES * m.row_bytes, &e));
+        free(strip);
+        free(m.data);
+    }
+    ok(sha256_finish(h, hex, &e));
+    sha256_close(h);
+    assert_string_equal(LANES_ORDER, "lanes16-1");
+    assert_string_equal(hex, "01a69443bc9e05154b4e2bff645957714bc109b5b0300ebdc0c394e828adc6a7");
+}
+
 struct source {
     const char *data;
     size_t row_bytes;
@@ -158,6 +186,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_block_comes_back),
         cmocka_unit_test(words_stand_side_by_side),
+        cmocka_unit_test(the_order_has_the_name_of_its_bytes),
         cmocka_unit_test(backends_pack_alike),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

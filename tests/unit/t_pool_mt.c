@@ -1,12 +1,13 @@
 /* The thread pool: every item runs once for every split. Also run under TSan. */
+#define _GNU_SOURCE /* sched_getaffinity */
 #include "clock.h"
 #include "pool.h"
 #include "test.h"
 
 #include <sched.h>
 #include <stdatomic.h>
-#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 struct cover {
     unsigned char *seen;
@@ -44,41 +45,62 @@ static void pool_covers_every_item_once(void **state)
     fails(pool_open(-1, &none, &e), ERR_USAGE, "-1");
 }
 
-static void siblings(const char *dir, int cpu, const char *list)
+/* On a machine with two nodes each thread that the pool starts stays on its node; on one with one
+ * node nobody is bound. The nodes are invented, the processors are those of this machine. */
+struct bound {
+    cpu_set_t mask[2];
+    atomic_int seen[2];
+};
+
+static void look(void *arg, int64_t begin, int64_t end, int worker)
 {
-    char path[512];
-    const char *const parts[] = {"", "/topology"};
-    for (int i = 0; i < 2; i++) {
-        snprintf(path, sizeof path, "%s/cpu%d%s", dir, cpu, parts[i]);
-        assert_int_equal(mkdir(path, 0700), 0);
-    }
-    snprintf(path, sizeof path, "%s/cpu%d/topology/thread_siblings_list", dir, cpu);
-    FILE *f = fopen(path, "w");
-    assert_non_null(f);
-    fputs(list, f);
-    fclose(f);
+    struct bound *b = arg;
+    (void)begin, (void)end;
+    if (atomic_fetch_add(&b->seen[worker], 1) == 0)
+        sched_getaffinity(0, sizeof b->mask[worker], &b->mask[worker]);
+    for (int i = 0; i < 2000 && !atomic_load(&b->seen[!worker]); i++)
+        usleep(100); /* let the other one take a part */
 }
 
-/* Two processors of one core count once; if only the second may be used, it counts. */
-static void a_core_counts_once(void **state)
+static void threads_stay_on_their_node(void **state)
 {
     (void)state;
-    char dir[256];
-    test_mkdir(dir);
-    siblings(dir, 0, "0,4\n");
-    siblings(dir, 4, "0,4\n");
-    siblings(dir, 1, "1,5\n");
-    siblings(dir, 5, "1,5\n");
-    siblings(dir, 2, "2-3\n");
-    siblings(dir, 3, "2-3\n");
-    siblings(dir, 6, "6\n");
-    bool allowed[8] = {true, true, true, true, true, true, true, true}; /* 7 says nothing */
-    assert_int_equal(pool_cores_of(dir, allowed, 8), 5);
-    allowed[0] = allowed[2] = allowed[7] = false;
-    assert_int_equal(pool_cores_of(dir, allowed, 8), 4);
-    assert_int_equal(pool_cores_of(dir, allowed, 1), 0);
+    struct topology here, t;
+    struct err e;
+    cpu_set_t mine;
+    topology_here(&here);
+    assert_int_equal(sched_getaffinity(0, sizeof mine, &mine), 0);
+    if (here.n_cpu < 2) {
+        print_message("skipped: one processor\n");
+        skip();
+    }
+    t = (struct topology){.n_cpu = 2,
+                          .n_core = 2,
+                          .n_node = 2,
+                          .node = {0, 1},
+                          .cores = {1, 1},
+                          .cpu = {here.cpu[0], here.cpu[1]},
+                          .core_of = {here.cpu[0], here.cpu[1]},
+                          .index_of = {0, 1}};
+    for (int nodes = 2; nodes >= 1; nodes--) {
+        struct bound b = {0};
+        struct pool *p;
+        t.n_node = nodes;
+        t.cores[0] = nodes == 2 ? 1 : 2;
+        ok(pool_open_on(2, &t, &p, &e));
+        assert_int_equal(pool_node(p, 0), 0);
+        assert_int_equal(pool_node(p, 1), nodes - 1);
+        pool_run(p, 2, look, &b);
+        assert_true(CPU_EQUAL(&b.mask[0], &mine)); /* the caller is not bound */
+        if (nodes == 2) {
+            assert_int_equal(CPU_COUNT(&b.mask[1]), 1);
+            assert_true(CPU_ISSET((size_t)here.cpu[1], &b.mask[1]));
+        } else {
+            assert_true(CPU_EQUAL(&b.mask[1], &mine));
+        }
+        pool_close(p);
+    }
     assert_true(pool_cores() >= 1);
-    test_rmdir(dir);
 }
 
 struct sums {
@@ -231,7 +253,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pool_covers_every_item_once),
-        cmocka_unit_test(a_core_counts_once),
+        cmocka_unit_test(threads_stay_on_their_node),
         cmocka_unit_test(jobs_follow_each_other),
         cmocka_unit_test(a_worker_that_is_late_keeps_what_it_has_and_no_more),
         cmocka_unit_test(a_watched_pool_counts_the_time_of_each_worker),
