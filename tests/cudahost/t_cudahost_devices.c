@@ -1,7 +1,8 @@
 /*
- * The whole engine on two and three GPUs that the host runs. A request gets the tokens and the bits
- * of one GPU. These change nothing: micro-batches, recorded steps, drafts, pages pushed out of the
- * cache, streamed weights. A GPU that is lost ends the engine with an error that names it.
+ * The whole engine on two and three GPUs that the host runs, as a pipeline of layers. A request gets
+ * the tokens and the bits of one GPU. These change nothing: micro-batches, recorded steps, drafts,
+ * pages pushed out of the cache, streamed weights. A GPU that is lost ends the engine with an error
+ * that names it.
  */
 #include <stdio.h>
 #include <string.h>
@@ -46,6 +47,7 @@ static struct engine_options one_gpu(void)
 static struct engine_options several(struct engine_options o, const char *list)
 {
     o.devices = (struct option_list){.item = {list}, .n = 1};
+    o.split = PLAN_LAYERS;
     return o;
 }
 
