@@ -1,7 +1,7 @@
 /* cost_rows: a step of tensor parallel, where every device has a share of each matrix. Each device
- * has a clock, and so has the host, which queues the work of one device after the other. Work starts
- * when it is queued, or after the work before it. A gather sets the clock of a device to the time at
- * which the last share has arrived. */
+ * has a clock, and so has the host, which queues the work of one device after the other. Work
+ * starts when it is queued, or after the work before it. A gather sets the clock of a device to the
+ * time at which the last share has arrived. */
 #include "cost.h"
 
 struct rows_run {
@@ -74,8 +74,8 @@ static void gather(struct rows_run *r, int from, int to, double bytes)
         }
 }
 
-/* `share` of a part on devices first .. n_device - 1, of which each has 1 / n of its bytes. kernels:
- * launches beside those of the part. */
+/* `share` of a part on devices first .. n_device - 1, of which each has 1 / n of its bytes.
+ * kernels: launches beside those of the part. */
 static void compute(struct rows_run *r, const struct cost_part *p, double share, int first, int n,
                     int kernels)
 {

@@ -60,9 +60,9 @@ enum plan_place place_of(const struct place *p, enum plan_part part, int layer);
  * checks that once a step. After an error of a streamed part, every further call fails. */
 int place_part(struct place *p, enum plan_part part, int layer, const struct tensor **slots,
                struct err *e);
-/* The same for one device of tensor parallel, without an order and without release: its share k of
- * the part, whose matrices have 1 / n of the rows. Slots that the device does not have are absent:
- * data == NULL. */
+/* The same for one device of tensor parallel: its share k of the part, whose matrices have 1 / n of
+ * the rows. There is no order and no release. Slots that the device does not have are absent: data
+ * == NULL. */
 void place_share(const struct place *p, enum plan_part part, int layer, int k,
                  const struct tensor **slots);
 /* Ends the use of the part. Every kernel that reads it is already queued. */

@@ -41,19 +41,19 @@
  *   - Replies do not depend on the number of groups.
  *
  * Tensor parallel (PLAN_ROWS) divides every matrix by rows of its output among n devices:
- *   - Device d has rows d / n .. (d + 1) / n - 1 of q, k, v, the matrix after attention, gate, up and
- *     down. These are whole heads of q, k and v, so attention and the KV cache are local.
- *   - No matrix is divided by columns. So each output element is one dot product, by the kernel of a
- *     single device, and replies have the bits of a single device. Columns would need half as many
- *     exchanges (all-reduces), which add partial sums in another order: other bits.
+ *   - Device d has rows d / n .. (d + 1) / n - 1 of q, k, v, the matrix after attention, gate, up
+ *     and down. These are whole heads of q, k and v, so attention and the KV cache are local.
+ *   - No matrix is divided by columns. So each output element is one dot product, by the kernel of
+ *     a single device, and replies have the bits of a single device. Columns would need half as
+ *     many exchanges (all-reduces), which add partial sums in another order: other bits.
  *   - Four gathers a layer bring all shares of a result to all devices: after attention (n_head x
  *     head_dim elements a row), after its matrix (n_embd), after gate and up (n_ff), after down
  *     (n_embd).
  *   - The first device embeds and sends the rows to the others. The last one samples. The output
  *     matrix is divided if n divides the vocabulary. Otherwise the last device has it whole.
  *   - All weights are resident: no part is streamed or on the host.
- *   - n divides n_kv_head, n_ff and n_embd. Shares are equal, so the smallest and the slowest device
- *     count.
+ *   - n divides n_kv_head, n_ff and n_embd. Shares are equal, so the smallest and the slowest
+ *     device count.
  *   - The plan compares both ways by cost and takes the faster, unless the caller asks for one.
  */
 #ifndef MAS_PLAN_H

@@ -9,7 +9,7 @@
 #include "gguf.h"
 #include "plan.h"
 
-/* What a device of several has of a tensor with tensor parallel (plan.h). */
+/* The part of a tensor that each device has with tensor parallel (plan.h). */
 enum weight_share {
     SHARE_WHOLE, /* all of it */
     SHARE_ROWS,  /* an equal part of the rows, in order; of a vector: of the elements */

@@ -445,8 +445,8 @@ static int engine_plan_what_fits(struct engine *en, const struct engine_options 
          want >> 20, name, room >> 20);
 }
 
-/* Lists the backend of each layer, for the KV cache. With tensor parallel each device has some heads
- * of all layers (forward.h). */
+/* Lists the backend of each layer, for the KV cache. With tensor parallel each device has some
+ * heads of all layers (forward.h). */
 static int engine_layers(struct engine *en, struct kv_config *kc, struct err *e)
 {
     const int n_layer = en->model.hp.n_layer,

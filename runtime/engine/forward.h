@@ -12,10 +12,10 @@
  *     to the next, by one copy or through pinned memory. Events order the copies, and the host does
  *     not wait. plan_n_micro divides the rows of a step into micro-batches, which keep all devices
  *     busy. Logits are the same bits as on one device.
- *   - With tensor parallel (PLAN_ROWS) all devices compute all rows of a step, each with its share of
- *     every matrix and its heads of the KV cache. Shares of results are gathered (gather.h). Logits
- *     are the same bits as on one device. Steps are not recorded: one thread queues the kernels of
- *     all devices.
+ *   - With tensor parallel (PLAN_ROWS) all devices compute all rows of a step, each with its share
+ *     of every matrix and its heads of the KV cache. Shares of results are gathered (gather.h).
+ *     Logits are the same bits as on one device. Steps are not recorded: one thread queues the
+ *     kernels of all devices.
  *   - The KV cache of n devices of tensor parallel has n x n_layer layers with n_kv_head / n heads
  *     each: first all layers of the first device.
  *   - The workspace is measured once for the limits and is one allocation on each device. A step

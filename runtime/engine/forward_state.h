@@ -32,9 +32,11 @@ struct workspace {
     int32_t *id, *pair_row, *pair_id;
     float *lp;
     void *scratch;
-    /* Tensor parallel, n shares; else NULL. block: shares of several rows, one after the other, in
-     * two memories that take turns (gather.h): (n, max_rows, width / n) of results of attention and
-     * ffn, or (n, max_logit_rows, n_vocab / n); (n, max_rows, n_embd / n). */
+    /* Tensor parallel, n shares; else NULL. Shares of several rows, one after the other. Two
+     * memories take turns (gather.h):
+     *   block[0]  (n, max_rows, width / n) of results of attention and of ffn,
+     *             or (n, max_logit_rows, n_vocab / n)
+     *   block[1]  (n, max_rows, n_embd / n) */
     float *block[GATHER_SLOTS];
     /* rows for the op gather: (max_rows, n) and (max_logit_rows, n) from shares to whole rows,
      * (max_rows) from whole rows to the own share */

@@ -9,9 +9,9 @@
  *   and those after them read the result.
  * - With peer access a share takes one copy. Otherwise its device copies it to pinned memory once,
  *   and each receiver copies it from there.
- * - A device may overwrite its share after the next gather but one: by then it has waited for every
- *   device, and each had copied the share before its next one. So gathers take turns in two slots,
- *   and the shares of a slot lie in memory of their own. The pinned memory has the same two slots.
+ * - A device may overwrite its share after the next gather but one. By then it has waited for every
+ *   device, and each had copied the share before its next one. So gathers take turns in two slots.
+ *   The shares of a slot lie in memory of their own. The pinned memory has the same two slots.
  */
 #ifndef MAS_GATHER_H
 #define MAS_GATHER_H
@@ -41,7 +41,7 @@ void gather_close(struct gather *g); /* also after a failed open, and of a zero 
 
 struct gather_move {
     int slot;
-    /* on device d share s lies at at[d] + s x step; of the device's own share, that is the source */
+    /* on device d share s lies at at[d] + s x step; its own share is the source */
     char *at[PLAN_DEVICES];
     size_t step, bytes; /* bytes of a share; step 0: only one device sends */
     int from, to;       /* GATHER_ALL, or the only device that sends, that receives */

@@ -455,7 +455,7 @@ static int common_divisor(int a, int b)
     return a;
 }
 
-/* What tensor parallel needs to know of the model (plan.h). */
+/* The fields of the plan for tensor parallel that depend on the model. */
 static void model_plan_rows(const struct model *m, struct plan_rows *r)
 {
     const struct hparams *hp = &m->hp;

@@ -1,6 +1,6 @@
 /*
- * steps: a few steps of several sequences on devices that the host runs, and their logits, for tests
- * of plans. The plan under test is compared with one device.
+ * steps: a few steps of several sequences on devices that the host runs, and their logits, for
+ * tests of plans. The plan under test is compared with one device.
  */
 #ifndef MAS_STEPS_H
 #define MAS_STEPS_H
@@ -45,9 +45,9 @@ int steps_run(struct steps *sc, float *out, struct err *e);
 /* Fails the test unless the plan gives the bits of `want`. */
 void steps_same_bits(struct steps *sc, const char *what);
 
-/* Runs the plan while calls for the device fail, as the test has asked for (cushim_test.h). True: the
- * run ended with an error. Fails the test if that does not name the device, if an object is left,
- * or if there is no error and other logits. n, how: of the message. */
+/* Runs the plan while calls for the device fail, as the test has asked for (cushim_test.h). True:
+ * the run ended with an error. Fails the test if that does not name the device, if an object is
+ * left, or if there is no error and other logits. n, how: of the message. */
 bool steps_failed(struct steps *sc, int device, long n, const char *how);
 /* Number of calls of a run for this device. */
 long steps_calls(struct steps *sc, int device);

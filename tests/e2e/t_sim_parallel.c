@@ -1,7 +1,7 @@
 /*
  * Tensor parallel on simulated cards (kernels/sim.h): the clock of the whole engine against the
- * prediction of the plan, and against closed forms. Calls of the host and copies take the times that
- * the plan assumes.
+ * prediction of the plan, and against closed forms. Calls of the host and copies take the times
+ * that the plan assumes.
  */
 #include <math.h>
 #include <stdio.h>
