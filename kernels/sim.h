@@ -17,9 +17,9 @@
  * links of their own.
  *
  * Work starts at the earliest hop_s after it was queued. A thread that waits for a stream learns of
- * its end hop_s later. Host code takes no time. Memory of the device is address space that must not
- * be touched. A copy from the device delivers zeros (token 0). Nothing is read from the model file
- * (struct device, hollow), and the disk takes no time.
+ * its end hop_s later. Host code takes no time, unless sim_calls says so. Memory of the device is
+ * address space that must not be touched. A copy from the device delivers zeros (token 0). Nothing
+ * is read from the model file (struct device, hollow), and the disk takes no time.
  *
  * A sim outlives the backends opened on it: ops_open("sim", &(struct ops_options){.sim = s}, ..).
  * Calls may come from any thread.
@@ -66,6 +66,10 @@ int sim_open(const struct sim_config *c, struct sim **out, struct err *e);
 void sim_close(struct sim *s); /* accepts NULL; after its backends */
 double sim_now(struct sim *s); /* the host's clock, seconds from 0 */
 int sim_cards(const struct sim *s);
+/* From now on a call that queues a kernel, a copy, a record or a wait takes call_s of the host's
+ * clock. A copy between host and card, or between cards, takes copy_s more. Both are 0 at first. An
+ * op counts its kernels: those of the CUDA backend with quantised weights (kernels/CUDA.md). */
+void sim_calls(struct sim *s, double call_s, double copy_s);
 /* seconds of all work started on this engine of a card; SIM_CPU belongs to none */
 double sim_busy(struct sim *s, int card, enum sim_engine engine);
 /* The spans since the last clear, in order of their start on each engine; valid until the next call

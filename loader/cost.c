@@ -60,7 +60,7 @@ static void cards_fill(struct clock_run *r)
     for (int d = 0; d < r->n_card; d++)
         r->card[d].is = m->n_device > 0 ? m->device[d] : one;
     for (int d = 0; d < r->n_card; d++)
-        r->card[d].flows = m->n_device > 0 && m->reduce_rate <= 0;
+        r->card[d].flows = m->n_device > 0 && !m->by_part;
     for (int i = 0; i < m->n_part; i++) {
         struct card *c = &r->card[m->part[i].device];
         c->first = c->n_part ? c->first : i;
@@ -272,22 +272,31 @@ static double mean_kv_len(const struct cost_model *m, int kv_len)
     return kv_len - (double)m->n_windowed / m->n_layer * (kv_len - m->window);
 }
 
-/* Seconds that the card computes a part. */
+double cost_part_launches(const struct cost_model *m, enum plan_part part, int rows)
+{
+    return part == PART_EMBED  ? COST_LAUNCHES_EMBED
+           : part == PART_ATTN ? COST_LAUNCHES_ATTN + m->attn_more
+           : part == PART_FFN  ? COST_LAUNCHES_FFN
+                               : launches_output(rows);
+}
+
+double cost_part_seconds(const struct cost_model *m, const struct cost_load *load,
+                         const struct cost_device *on, const struct cost_part *p, double ops)
+{
+    const double launches = cost_part_launches(m, p->part, load->rows);
+    if (p->part == PART_EMBED) /* rows are gathered, the matrix is not read */
+        return launches * on->launch_s;
+    double t = work((double)p->bytes, on->vram, ops, on->device_ops) + launches * on->launch_s;
+    if (p->part == PART_ATTN)
+        t += (double)load->n_seq * mean_kv_len(m, load->kv_len) * (double)m->kv_bytes_per_token /
+             (double)m->n_layer / on->vram;
+    return t;
+}
+
 static double card_seconds(const struct clock_run *r, const struct card *c,
                            const struct cost_part *p, double ops)
 {
-    const double launches = p->part == PART_EMBED  ? COST_LAUNCHES_EMBED
-                            : p->part == PART_ATTN ? COST_LAUNCHES_ATTN + r->m->attn_more
-                            : p->part == PART_FFN  ? COST_LAUNCHES_FFN
-                                                   : launches_output(r->load.rows);
-    if (p->part == PART_EMBED) /* rows are gathered, the matrix is not read */
-        return launches * c->is.launch_s;
-    double t =
-        work((double)p->bytes, c->is.vram, ops, c->is.device_ops) + launches * c->is.launch_s;
-    if (p->part == PART_ATTN)
-        t += (double)r->load.n_seq * mean_kv_len(r->m, r->load.kv_len) *
-             (double)r->m->kv_bytes_per_token / (double)r->m->n_layer / c->is.vram;
-    return t;
+    return cost_part_seconds(r->m, &r->load, &c->is, p, ops);
 }
 
 static void run_part(struct clock_run *r, const struct cost_part *p)
@@ -308,12 +317,6 @@ static void run_part(struct clock_run *r, const struct cost_part *p)
     if (p->place == PLAN_STREAM)
         link_acquire(r, c);
     double t = card_seconds(r, c, p, ops);
-    if (r->m->reduce_rate > 0 && (p->part == PART_ATTN || p->part == PART_FFN)) {
-        double sum =
-            r->m->reduce_s + (double)r->load.rows * (double)r->m->row_bytes / r->m->reduce_rate;
-        r->sum.border_s += sum;
-        r->now += sum;
-    }
     r->now += t;
     c->free = r->now;
     if (p->part != PART_EMBED)
@@ -455,6 +458,8 @@ int cost_step(const struct cost_model *m, const struct cost_load *load, struct c
     if (n_micro > COST_MICRO || (n_micro > 1 && n_micro > load->rows))
         FAIL(e, ERR_BUG, "cost_step: %d micro-batches of %d rows: at most %d", n_micro, load->rows,
              COST_MICRO);
+    if (m->rows)
+        return cost_rows_step(m, load, out, e);
     TRY(cost_check(m, e));
     cards_fill(&r);
     int rc = cards_open(&r, e);

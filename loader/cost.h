@@ -33,7 +33,6 @@
  *   - Micro-batch k of the next step starts step_s after micro-batch k of this step has left the
  *     last part. Without overlap it starts after all of this step's micro-batches have. Then the
  *     output is computed once, for all of them together.
- *   - Devices that share each matrix count as one, with an all-reduce after each attn and ffn.
  *   - While n devices copy, the CPU has dram - the sum of their links.
  *
  * Closed forms that follow. W: bytes of weights, V: those resident, n: sequences of L tokens, k:
@@ -44,6 +43,15 @@
  *   resident on several devices, weights W_d and time t_d of device d for B / m sequences:
  *     one micro-batch               step = sum of t_d + hops
  *     m >= n devices, with overlap  step = m x max t_d
+ *
+ * Tensor parallel (struct cost_rows): n devices compute the same rows at the same time, each with
+ * 1 / n of every matrix and of the KV cache. All parts are resident.
+ *   - The slowest device counts in each part.
+ *   - A gather brings the shares of a result to all devices. It takes one copy to pinned memory and
+ *     n - 1 copies from it, or n - 1 copies with peer access. Each takes copy_s + bytes / rate.
+ *   - One thread of the host queues the kernels and copies of all devices, call_s each. Work starts
+ *     after its call. A step begins and ends with a hop.
+ *     all resident  step = (W / n + embed row + n L k / n) / vram + (4 n_layer + 2) gathers
  */
 #ifndef MAS_COST_H
 #define MAS_COST_H
@@ -114,6 +122,20 @@ struct cost_hop {
 #define COST_LAUNCHES_SAMPLE 10 /* sampling, for each COST_SAMPLE_ROWS rows */
 #define COST_SAMPLE_ROWS 64
 
+/* Gathers of a layer with tensor parallel: after attention, after its matrix, after gate and up,
+ * after down. */
+#define COST_GATHERS 4
+
+/* Tensor parallel. Bytes are those of one row, all shares together. */
+struct cost_rows {
+    uint64_t head_bytes;  /* results of attention */
+    uint64_t ffn_bytes;   /* results of gate and up */
+    uint64_t logit_bytes; /* logits */
+    bool output;          /* the output matrix is divided; false: the last device has it */
+    double copy_s;        /* fixed time of a copy, from the kernel before to the one after it */
+    double call_s;        /* time of the host to queue a kernel, a copy, a record or a wait */
+};
+
 struct cost_part {
     enum plan_part part;
     int layer;
@@ -133,6 +155,7 @@ struct cost_model {
     int n_device;
     /* Micro-batches of a step; 0 and 1: one. With more, only the embedding may be PLAN_HOST. */
     int n_micro;
+    bool by_part;                /* part by part, also where one sum gives the same: for tests */
     bool steps_overlap;          /* of micro-batches; see above */
     bool from_disk;              /* every step reads the streamed bytes from the disk */
     uint64_t ring_bytes;         /* at least the largest streamed part, if there is one */
@@ -141,9 +164,9 @@ struct cost_model {
     int n_windowed, window; /* layers with a sliding window; positions of K and V that they read */
     uint64_t row_bytes;     /* activations of a token */
     double ops_per_byte;    /* operations of one row for a byte of weights */
-    /* An all-reduce after each attn and ffn part: fixed time, and bytes/s of its result. rate 0:
-     * there is none. */
-    double reduce_s, reduce_rate;
+    /* Tensor parallel: all n_device devices have a share of each part; NULL: a pipeline. The field
+     * device of a part is then not used. */
+    const struct cost_rows *rows;
     double attn_more; /* mean number of kernels of attention parts beyond COST_LAUNCHES_ATTN */
 };
 
@@ -162,7 +185,10 @@ struct cost { /* seconds of one step */
     double device_s; /* time that the device computes; of several devices the longest */
     double host_s;   /* time that the CPU computes */
     double hop_s;    /* time that activations cross between device and host, both ways */
-    double border_s; /* time that activations cross between devices */
+    /* time that activations cross between devices; tensor parallel: time of a step in which the
+     * device that computes most does not compute */
+    double border_s;
+    double call_s;               /* tensor parallel: time of the host's calls */
     double busy_s[COST_DEVICES]; /* of several devices: the time that each computes */
 };
 
@@ -170,5 +196,14 @@ struct cost { /* seconds of one step */
  * parts on the host. Each of several devices needs the same, and each border a rate. */
 int cost_step(const struct cost_model *m, const struct cost_load *load, struct cost *out,
               struct err *e);
+
+/* Number of kernels of a part on a device. */
+double cost_part_launches(const struct cost_model *m, enum plan_part part, int rows);
+/* Seconds that a device computes a part from its own memory, with this number of operations. */
+double cost_part_seconds(const struct cost_model *m, const struct cost_load *load,
+                         const struct cost_device *on, const struct cost_part *p, double ops);
+/* cost_step for tensor parallel: m->rows is not NULL. cost_rows.c. */
+int cost_rows_step(const struct cost_model *m, const struct cost_load *load, struct cost *out,
+                   struct err *e);
 
 #endif

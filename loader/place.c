@@ -1,7 +1,7 @@
 /* The tensors of a model have three places, with one list of tensors each: the host, and memory and
- * ring of each device. The table `slot` has one
- * row of n_slot tensors for each layer; slots outside the layers use row 0. place_open fills it
- * once, but the rows of a streamed part are written at each use. */
+ * ring of each device. The table `slot` has one row of n_slot tensors for each layer; slots outside
+ * the layers use row 0. With tensor parallel it has one such table for each device, one after the
+ * other. place_open fills it once, but the rows of a streamed part are written at each use. */
 #include "place.h"
 
 #include <inttypes.h>
@@ -51,7 +51,8 @@ struct place {
     struct ops *host;        /* computes what is PLAN_HOST */
     struct packed *packed;   /* PLAN_HOST: views of it; NULL = none */
     bool mapped;             /* PLAN_HOST: views of the file */
-    struct tensor *slot;     /* (n_layer or 1, n_slot) */
+    int n_share;             /* devices of tensor parallel; otherwise 1 */
+    struct tensor *slot;     /* (n_share, n_layer or 1, n_slot) */
     struct place_part *part; /* (n_part) */
     int n_part, n_streamed, n_host;
     struct place_tensor *streamed; /* the streamed ones, part by part */
@@ -141,12 +142,18 @@ static int place_parts(struct place *p, const struct plan *plan, struct err *e)
     p->part = mem_zalloc((size_t)p->n_part, sizeof *p->part);
     if (!p->part)
         return NOMEM(e, (size_t)p->n_part * sizeof *p->part, "placed weights");
+    for (int d = 0; d < p->n_share && p->n_share > 1; d++)
+        if (!p->on[d].dev)
+            FAIL(e, ERR_BUG, "place: no backend for device %d, which shares every matrix", d);
     for (int u = 0; u < p->n_part; u++) {
         enum plan_part part = part_of(n_layer, u);
         int layer = part_layer(n_layer, u);
         enum plan_place where = plan_at(plan, part, layer);
         if (!part_allowed(p->dev, part, where))
             return part_refused(p, part, layer, where, e);
+        if (p->n_share > 1 && where != PLAN_VRAM)
+            FAIL(e, ERR_BUG, "place: a part of layer %d is %s, and all devices share it", layer,
+                 plan_place_name(where));
         p->part[u].where = where;
         p->part[u].device = plan_device_of(plan, part, layer);
         struct place_device *on = &p->on[p->part[u].device];
@@ -166,33 +173,63 @@ static size_t place_rows(const struct weights *w)
     return (size_t)(w->n_layer ? w->n_layer : 1);
 }
 
-static int place_table(struct place *p, struct err *e)
+/* The row of a layer in the table of share k. */
+static struct tensor *place_row(const struct place *p, int k, int layer)
+{
+    return p->slot + ((size_t)k * place_rows(p->w) + (size_t)layer) * (size_t)p->w->n_slot;
+}
+
+/* True when share k has tensors of this part. An output matrix that is not divided lies on the last
+ * device. */
+static bool share_has(const struct place *p, enum plan_part part, int k)
+{
+    return p->n_share == 1 || (part == PART_EMBED                             ? k == 0
+                               : part == PART_OUTPUT && !p->plan->rows_output ? k == p->n_share - 1
+                                                                              : true);
+}
+
+static int place_row_fill(struct place *p, int k, int l, struct err *e)
 {
     const struct weights *w = p->w;
-    size_t rows = place_rows(w), n_slot = (size_t)w->n_slot;
-    p->slot = mem_zalloc(rows * n_slot, sizeof *p->slot);
+    for (int s = 0; s < w->n_slot; s++) {
+        struct tensor *t = &place_row(p, k, l)[s];
+        if ((w->per_layer[s] ? w->n_layer == 0 : l > 0) || !share_has(p, w->part[s], k))
+            continue;
+        if (p->n_share > 1 && (w->part[s] != PART_OUTPUT || p->plan->rows_output))
+            TRY(weights_share(w, s, l, k, p->n_share, t, e));
+        else
+            *t = *weights_get(w, s, l);
+    }
+    return 0;
+}
+
+static int place_table(struct place *p, struct err *e)
+{
+    size_t rows = place_rows(p->w), n = (size_t)p->n_share * rows * (size_t)p->w->n_slot;
+    p->slot = mem_zalloc(n, sizeof *p->slot);
     if (!p->slot)
-        return NOMEM(e, rows * n_slot * sizeof *p->slot, "the table of placed weights");
-    for (size_t l = 0; l < rows; l++)
-        for (int s = 0; s < w->n_slot; s++)
-            if (w->per_layer[s] ? w->n_layer > 0 : l == 0)
-                p->slot[l * n_slot + (size_t)s] = *weights_get(w, s, (int)l);
+        return NOMEM(e, n * sizeof *p->slot, "the table of placed weights");
+    for (int k = 0; k < p->n_share; k++)
+        for (size_t l = 0; l < rows; l++)
+            TRY(place_row_fill(p, k, (int)l, e));
     return 0;
 }
 
 static int tensor_order(const void *a, const void *b)
 {
     const struct place_tensor *x = a, *y = b;
-    return (x->range.file_at > y->range.file_at) - (x->range.file_at < y->range.file_at);
+    if (x->range.file_at != y->range.file_at)
+        return x->range.file_at > y->range.file_at ? 1 : -1;
+    return (x->range.bytes < y->range.bytes) - (x->range.bytes > y->range.bytes);
 }
 
-/* Appends the tensors of one part to the list. */
-static int list_part(struct place *p, int number, struct place_list *list, struct err *e)
+/* Appends the tensors of one part to the list, of tensor parallel those of share k. */
+static int list_part(struct place *p, int number, int k, struct place_list *list, struct err *e)
 {
     int n_layer = p->w->n_layer, layer = part_layer(n_layer, number);
     enum plan_part part = part_of(n_layer, number);
     for (int s = 0; s < p->w->n_slot; s++) {
-        struct tensor *t = &p->slot[(size_t)layer * (size_t)p->w->n_slot + (size_t)s];
+        struct tensor *t = &place_row(p, k, layer)[s];
         struct place_tensor *r = &list->tensor[list->n];
         if (p->w->part[s] != part || !t->data)
             continue;
@@ -206,7 +243,8 @@ static int list_part(struct place *p, int number, struct place_list *list, struc
 }
 
 /* Sorts the list into file order, which a disk reads fast, and gives each tensor its offset in the
- * copy. A shared tensor has one offset. */
+ * copy. A shared tensor has one offset. So has a share that is the beginning of a whole tensor,
+ * which stands before it. */
 static void list_lay_out(struct place_list *list)
 {
     if (list->n)
@@ -231,10 +269,11 @@ static int list_alloc(const struct place *p, struct place_list *list, struct err
 static int list_make(struct place *p, enum plan_place where, int device, struct place_list *list,
                      struct err *e)
 {
+    const bool shared = p->n_share > 1;
     TRY(list_alloc(p, list, e));
     for (int u = 0; u < p->n_part; u++)
-        if (p->part[u].where == where && (device < 0 || p->part[u].device == device))
-            TRY(list_part(p, u, list, e));
+        if (p->part[u].where == where && (device < 0 || shared || p->part[u].device == device))
+            TRY(list_part(p, u, shared && device > 0 ? device : 0, list, e));
     list_lay_out(list);
     return 0;
 }
@@ -448,7 +487,7 @@ static int place_items(struct place *p, int device, struct place_tensor **tensor
         if (p->part[u].where != PLAN_STREAM || p->part[u].device != device)
             continue;
         list->tensor = free_tensor;
-        TRY(list_part(p, u, list, e));
+        TRY(list_part(p, u, 0, list, e));
         list_lay_out(list);
         for (int i = 0; i < list->n; i++)
             range[i] = list->tensor[i].range;
@@ -514,6 +553,7 @@ static int place_stages(struct place *p, double link_limit, struct err *e)
 static void place_devices(struct place *p, struct ops *const *ops)
 {
     p->n_device = p->plan->n_device > 1 ? p->plan->n_device : 1;
+    p->n_share = p->plan->split == PLAN_ROWS ? p->n_device : 1;
     for (int d = p->n_device - 1; d >= 0; d--)
         if (ops[d])
             p->dev = p->on[d].dev = ops[d]->dev;
@@ -610,11 +650,17 @@ int place_part(struct place *p, enum plan_part part, int layer, const struct ten
             one->streamed.tensor[i].t->data =
                 (unsigned char *)base + one->streamed.tensor[i].range.at;
     }
-    const struct tensor *row = &p->slot[(size_t)layer * (size_t)p->w->n_slot];
+    place_share(p, part, layer, 0, slots);
+    return 0;
+}
+
+void place_share(const struct place *p, enum plan_part part, int layer, int k,
+                 const struct tensor **slots)
+{
+    const struct tensor *row = place_row(p, k, layer);
     for (int i = 0; i < p->w->n_slot; i++)
         if (p->w->part[i] == part)
             slots[i] = &row[i];
-    return 0;
 }
 
 int place_release(struct place *p, enum plan_part part, int layer, struct err *e)

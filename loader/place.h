@@ -14,6 +14,10 @@
  * With a plan for several devices each part has a device (plan.h). A device has its own memory for
  * resident parts, and its own ring and copy stream for streamed ones.
  *
+ * With tensor parallel (PLAN_ROWS) every device has its share of each part: equal ranges of rows of
+ * the matrices and biases, whole norms (weights_share). The embedding lies on the first device. A
+ * device reads only its ranges of the file.
+ *
  * No change of the file affects a copy. A mapping is checked before every step. SIGBUS remains
  * possible if the file is cut short in the middle of that step.
  */
@@ -59,6 +63,11 @@ enum plan_place place_of(const struct place *p, enum plan_part part, int layer);
  * checks that once a step. After an error of a streamed part, every further call fails. */
 int place_part(struct place *p, enum plan_part part, int layer, const struct tensor **slots,
                struct err *e);
+/* The same for one device of tensor parallel: its share k of the part, whose matrices have 1 / n of
+ * the rows. There is no order and no release. Slots that the device does not have are absent: data
+ * == NULL. */
+void place_share(const struct place *p, enum plan_part part, int layer, int k,
+                 const struct tensor **slots);
 /* Ends the use of the part. Every kernel that reads it is already queued. */
 int place_release(struct place *p, enum plan_part part, int layer, struct err *e);
 /* Queues the copies that are possible now, without waiting. Call it before a long computation on

@@ -16,8 +16,7 @@ static int plan_check_devices(const struct plan_input *in, struct err *e)
     if (in->n_device > PLAN_DEVICES)
         FAIL(e, ERR_USAGE, "%d devices were asked for: at most %d work together; name fewer",
              in->n_device, PLAN_DEVICES);
-    if (!in->on_device || in->n_layer < 1 || in->kv_bytes_per_token % (uint64_t)in->n_layer ||
-        in->row_shares)
+    if (!in->on_device || in->n_layer < 1 || in->kv_bytes_per_token % (uint64_t)in->n_layer)
         FAIL(e, ERR_BUG, "plan_make: %d devices for %d layers of %" PRIu64 " bytes a token",
              in->n_device, in->n_layer, in->kv_bytes_per_token);
     for (int d = 0; d < in->n_device; d++) {
@@ -42,8 +41,14 @@ static int plan_check(const struct plan_input *in, struct err *e)
         FAIL(e, ERR_BUG, "plan_make: more tied bytes than embed or output has");
     if (in->n_device > 1)
         TRY(plan_check_devices(in, e));
-    if ((unsigned)in->mode >= PLAN_MODE_COUNT || (unsigned)in->swap >= PLAN_SWAP_COUNT)
-        FAIL(e, ERR_BUG, "plan_make: mode %d, swap %d", (int)in->mode, (int)in->swap);
+    if ((unsigned)in->mode >= PLAN_MODE_COUNT || (unsigned)in->swap >= PLAN_SWAP_COUNT ||
+        (unsigned)in->split >= PLAN_SPLIT_COUNT)
+        FAIL(e, ERR_BUG, "plan_make: mode %d, swap %d, split %d", (int)in->mode, (int)in->swap,
+             (int)in->split);
+    if (in->split == PLAN_ROWS && in->n_device < 2)
+        FAIL(e, ERR_USAGE,
+             "cannot divide the matrices: --split rows takes several devices; name them with "
+             "--devices, or use --split auto");
     if (in->on_device && in->n_host > in->n_layer)
         FAIL(e, ERR_USAGE,
              "%d layers on the CPU were asked for, the model has %d; lower --cpu-layers",
@@ -204,6 +209,7 @@ static void share_whole(const struct plan_input *in, struct plan *p)
 int plan_make(const struct plan_input *in, struct plan *out, struct err *e)
 {
     struct plan p = {.n_layer = in->n_layer,
+                     .split = PLAN_LAYERS,
                      .workspace_bytes = in->workspace_bytes,
                      .weights_mapped = in->weights_mapped};
     TRY(plan_check(in, e));
@@ -252,13 +258,13 @@ int plan_device_of(const struct plan *p, enum plan_part part, int layer)
         const struct plan_share *s = &p->share[d];
         if (!s->n)
             continue;
-        if (layer >= s->first && layer < s->first + s->n && p->split == PLAN_LAYERS &&
+        if (layer >= s->first && layer < s->first + s->n && p->split != PLAN_ROWS &&
             (part == PART_ATTN || part == PART_FFN))
             return d;
         first = first < 0 ? d : first;
         last = d;
     }
-    return part == PART_OUTPUT && p->split == PLAN_LAYERS ? last : first < 0 ? 0 : first;
+    return part == PART_OUTPUT ? last : first < 0 ? 0 : first;
 }
 
 int plan_n_micro(const struct plan *p, int rows)

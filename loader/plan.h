@@ -40,12 +40,21 @@
  *   - More than one group occurs only when no layer is streamed or on the host.
  *   - Replies do not depend on the number of groups.
  *
- * Tensor parallel (PLAN_ROWS) divides every layer among n devices:
- *   - Each device holds 1 / n of the rows of q, k, v, gate and up, and its heads of the KV cache.
- *   - Each device holds 1 / n of the columns of the matrices after attention and after up.
- *   - Two all-reduces a layer add the results of these columns.
- *   - The plan compares it with the pipeline by cost. It takes it only where plan_rows.missing is
- *     NULL.
+ * Tensor parallel (PLAN_ROWS) divides every matrix by rows of its output among n devices:
+ *   - Device d has rows d / n .. (d + 1) / n - 1 of q, k, v, the matrix after attention, gate, up
+ *     and down. These are whole heads of q, k and v, so attention and the KV cache are local.
+ *   - No matrix is divided by columns. So each output element is one dot product, by the kernel of
+ *     a single device, and replies have the bits of a single device. Columns would need half as
+ *     many exchanges (all-reduces), which add partial sums in another order: other bits.
+ *   - Four gathers a layer bring all shares of a result to all devices: after attention (n_head x
+ *     head_dim elements a row), after its matrix (n_embd), after gate and up (n_ff), after down
+ *     (n_embd).
+ *   - The first device embeds and sends the rows to the others. The last one samples. The output
+ *     matrix is divided if n divides the vocabulary. Otherwise the last device has it whole.
+ *   - All weights are resident: no part is streamed or on the host.
+ *   - n divides n_kv_head, n_ff and n_embd. Shares are equal, so the smallest and the slowest
+ *     device count.
+ *   - The plan compares both ways by cost and takes the faster, unless the caller asks for one.
  */
 #ifndef MAS_PLAN_H
 #define MAS_PLAN_H
@@ -78,19 +87,30 @@ struct plan_device {
     double vram, link, device_ops, launch_s; /* as in struct plan_rates */
 };
 
-/* How the layers are divided among several devices. */
+/* How a model is divided among several devices. */
 enum plan_split {
-    PLAN_LAYERS, /* a pipeline: runs of layers */
-    PLAN_ROWS,   /* tensor parallel: each device has a share of every matrix */
+    PLAN_SPLIT_AUTO, /* a request only: the faster way */
+    PLAN_LAYERS,     /* a pipeline: runs of layers */
+    PLAN_ROWS,       /* tensor parallel: each device has a share of every matrix */
+    PLAN_SPLIT_COUNT
 };
 
-/* Tensor parallel, as far as the machine and the model have it. */
+/* Fixed time of a copy and of a call that queues work (struct cost_rows): assumed, not measured.
+ * Published traces of CUDA have 5 to 10 us from kernel to kernel over a small copy, and 2 to 3 us
+ * for a launch. */
+#define PLAN_COPY_S 1e-5
+#define PLAN_CALL_S 2.5e-6
+
+/* Tensor parallel: what it needs to know of the model, of the program and of the machine. */
 struct plan_rows {
-    /* why this program cannot divide matrices, for people: "NCCL was not found"; NULL = it can */
-    const char *missing;
-    int units;       /* shares that the model divides into: of KV heads and of blocks of ffn rows */
-    double reduce_s; /* fixed time of an all-reduce */
-    double rate;     /* bytes/s of an all-reduce, counted by the bytes of the result; 0 = unknown */
+    int units;   /* n devices divide the model if this is a multiple of n */
+    int n_vocab; /* rows of the output matrix */
+    /* bytes of a row, f32: results of attention, of gate and up */
+    uint64_t head_bytes, ffn_bytes;
+    /* bytes that a device has beyond 1 / n: of a layer, of the output */
+    uint64_t more_bytes, output_more;
+    uint64_t workspace_bytes; /* 0 = plan_input.workspace_bytes */
+    double copy_s, call_s;    /* struct cost_rows */
 };
 
 struct plan_input {
@@ -128,11 +148,9 @@ struct plan_input {
     int n_device; /* at most PLAN_DEVICES */
     const struct plan_device *device;
     const struct cost_hop *hop;
-    bool steps_overlap; /* the engine starts the next step of a micro-batch early (cost.h) */
+    bool steps_overlap;    /* the engine starts the next step of a micro-batch early (cost.h) */
+    enum plan_split split; /* several devices: the way that is asked for */
     struct plan_rows rows;
-    /* n > 1: the one device stands for n that share each matrix. Its bytes and rates are sums over
-     * them; each layer costs two all-reduces. */
-    int row_shares;
 };
 
 /* The share of one device in a plan. Bytes are of this device alone. */
@@ -185,11 +203,13 @@ struct plan {
     int n_border; /* used devices - 1; 0 with PLAN_ROWS */
     struct plan_border border[PLAN_DEVICES - 1];
     int n_micro, micro_rows; /* plan_n_micro: n_micro groups from micro_rows rows on */
-    enum plan_split split;
-    /* several devices: why split is PLAN_LAYERS, for people; "" = PLAN_ROWS, or one device */
-    char why_layers[120];
-    /* several devices: the predicted steps with PLAN_ROWS; step_s 0: the model does not divide */
-    struct cost rows_one, rows_all;
+    enum plan_split split;   /* PLAN_LAYERS, also of one device, or PLAN_ROWS */
+    bool rows_output;        /* PLAN_ROWS: the output matrix is divided, too */
+    char why[160];           /* several devices: why it is this split, for people */
+    /* several devices: predicted steps of 1 and of all sequences for both ways; step_s 0: not
+     * possible, or no rates were given */
+    struct cost layers_one, layers_all, rows_one, rows_all;
+    int layers_n_seq, rows_n_seq; /* sequences of layers_all and of rows_all */
 };
 
 /* Makes a deterministic plan. If kv_bytes is 0 and the budget is known, the KV pool takes:
@@ -199,15 +219,16 @@ struct plan {
  * ERR_USAGE: KV, workspace and the smallest ring do not fit. The message has the needed and the
  * available bytes and the knob: lower --ctx, --sequences or --kv-type q8_0. ERR_BUG: weights must
  * be streamed and rates.vram or rates.link is missing. With rates.host 0 the host computes
- * nothing. */
+ * nothing. ERR_USAGE: PLAN_ROWS was asked for and is not possible; the message has the reason. */
 int plan_make(const struct plan_input *in, struct plan *out, struct err *e);
 void plan_free(struct plan *p);
 /* Predicts the steps of a plan again, for other rates or another kv_len: sets one and all. in: the
- * input that the plan was made from, but for those; not PLAN_ROWS. Errors of cost_step. */
+ * input that the plan was made from, but for those. Errors of cost_step. */
 int plan_predict(const struct plan_input *in, struct plan *p, struct err *e);
 /* layer: index for attn and ffn */
 enum plan_place plan_at(const struct plan *p, enum plan_part part, int layer);
-/* The device of a part, an index of share; 0 with one device or none. PLAN_ROWS: 0. */
+/* The device of a part, an index of share; 0 with one device or none. PLAN_ROWS: the last one for
+ * PART_OUTPUT, also if all have a share of it, else the first. */
 int plan_device_of(const struct plan *p, enum plan_part part, int layer);
 /* Micro-batches of a step of this many rows, at least 1. */
 int plan_n_micro(const struct plan *p, int rows);
@@ -222,5 +243,6 @@ void plan_line(const struct plan *p, struct str *out);
 
 const char *plan_place_name(enum plan_place place); /* "VRAM", "streamed", "host" */
 const char *plan_mode_name(enum plan_mode mode);    /* "auto", "latency", "throughput" */
+const char *plan_split_name(enum plan_split split); /* "auto", "layers", "rows" */
 
 #endif

@@ -146,6 +146,8 @@ int plan_predict(const struct plan_input *in, struct plan *p, struct err *e)
 {
     struct search s;
     int rc;
+    if (p->split == PLAN_ROWS)
+        return plan_rows_predict(in, p, e);
     TRY_DONE(plan_try_open(&s, in, p, e));
     TRY_DONE(plan_try_step(&s, p, 1, 1, &p->one, e));
     TRY_DONE(plan_try_step(&s, p, p->n_seq > 0 ? p->n_seq : 1, p->n_micro, &p->all, e));

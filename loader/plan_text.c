@@ -26,6 +26,14 @@ const char *plan_mode_name(enum plan_mode mode)
     return mode_names[mode];
 }
 
+static const char *const split_names[PLAN_SPLIT_COUNT] = {"auto", "layers", "rows"};
+
+const char *plan_split_name(enum plan_split split)
+{
+    CHECK((unsigned)split < PLAN_SPLIT_COUNT);
+    return split_names[split];
+}
+
 static void describe_row(struct str *out, const char *what, uint64_t bytes, const char *where)
 {
     str_addf(out, "%-10s %10.1f MiB%s%s\n", what, (double)bytes / 1048576.0, *where ? "  " : "",
@@ -49,14 +57,18 @@ static void describe_places(struct str *out, const char *what, const enum plan_p
 }
 
 /* "device 0: layers 0 to 39, 20.6 GB of weights in VRAM, 1.2 GB streamed, KV cache 3.0 GB" */
-static void describe_share(struct str *out, const struct plan_share *s, int d)
+static void describe_share(struct str *out, const struct plan *p, int d)
 {
+    const struct plan_share *s = &p->share[d];
     if (!s->n) {
         str_addf(out, "  device %d: not used\n", d);
         return;
     }
-    str_addf(out, "  device %d: layers %d to %d, %.1f GB of weights in VRAM", d, s->first,
-             s->first + s->n - 1, (double)s->vram_weight_bytes * 1e-9);
+    if (p->split == PLAN_ROWS)
+        str_addf(out, "  device %d: 1/%d of every matrix", d, p->n_device);
+    else
+        str_addf(out, "  device %d: layers %d to %d", d, s->first, s->first + s->n - 1);
+    str_addf(out, ", %.1f GB of weights in VRAM", (double)s->vram_weight_bytes * 1e-9);
     if (s->stream_bytes)
         str_addf(out, ", %.1f GB streamed", (double)s->stream_bytes * 1e-9);
     str_addf(out, ", KV cache %.1f GB\n", (double)s->kv_bytes * 1e-9);
@@ -67,7 +79,7 @@ static void describe_devices(const struct plan *p, struct str *out)
     if (p->n_device < 2)
         return;
     for (int d = 0; d < p->n_device; d++)
-        describe_share(out, &p->share[d], d);
+        describe_share(out, p, d);
     for (int b = 0; b < p->n_border; b++)
         str_addf(out, "  border before layer %d: device %d to %d, %s, %" PRIu64 " bytes a row\n",
                  p->border[b].layer, p->border[b].from, p->border[b].to,
@@ -75,10 +87,8 @@ static void describe_devices(const struct plan *p, struct str *out)
     if (p->n_micro > 1)
         str_addf(out, "  steps of %d rows or more run as %d micro-batches\n", p->micro_rows,
                  p->n_micro);
-    if (p->split == PLAN_ROWS)
-        str_adds(out, "  tensor parallel: each device has a share of every matrix\n");
-    else
-        str_addf(out, "  runs of layers: %s\n", p->why_layers);
+    str_addf(out, "  %s: %s\n", p->split == PLAN_ROWS ? "tensor parallel" : "runs of layers",
+             p->why);
 }
 
 void plan_describe(const struct plan *p, struct str *out)
@@ -121,7 +131,7 @@ void plan_line(const struct plan *p, struct str *out)
         describe_places(out, "ffn", p->ffn, p->n_layer);
         str_addf(out, "; output: %s", plan_place_name(p->output));
     }
-    for (int d = 0; d < p->n_device && p->n_device > 1 && p->split == PLAN_LAYERS; d++)
+    for (int d = 0; d < p->n_device && p->n_device > 1 && p->split != PLAN_ROWS; d++)
         if (p->share[d].n)
             str_addf(out, "; device %d: layers %d to %d", d, p->share[d].first,
                      p->share[d].first + p->share[d].n - 1);

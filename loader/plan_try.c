@@ -232,6 +232,12 @@ int plan_try_step(struct search *s, const struct plan *p, int n_seq, int n_micro
 {
     const struct plan_input *in = s->in;
     struct cost_device device[PLAN_DEVICES];
+    const struct cost_rows shared = {.head_bytes = in->rows.head_bytes,
+                                     .ffn_bytes = in->rows.ffn_bytes,
+                                     .logit_bytes = (uint64_t)in->rows.n_vocab * sizeof(float),
+                                     .output = p->rows_output,
+                                     .copy_s = in->rows.copy_s,
+                                     .call_s = in->rows.call_s};
     struct plan_rates rates = in->rates;
     if (!in->on_device) {
         rates.vram =
@@ -263,8 +269,7 @@ int plan_try_step(struct search *s, const struct plan *p, int n_seq, int n_micro
                            .row_bytes = in->row_bytes,
                            .ops_per_byte = in->ops_per_byte,
                            .attn_more = in->attn_more,
-                           .reduce_s = in->row_shares > 1 ? in->rows.reduce_s : 0,
-                           .reduce_rate = in->row_shares > 1 ? in->rows.rate : 0};
+                           .rows = p->split == PLAN_ROWS ? &shared : NULL};
     struct cost_load load = {n_seq, n_seq, in->kv_len ? in->kv_len : (in->n_ctx + 1) / 2};
     return cost_step(&m, &load, out, e);
 }

@@ -73,8 +73,10 @@ int plan_runs_polish(struct search *s, const struct plan_aim *aim, struct err *e
 int plan_runs_micro(struct search *s, struct plan *p, struct err *e);
 
 /* plan_rows.c. Several devices: compares the pipeline p with tensor parallel, and replaces it where
- * that is faster and possible. */
+ * that is possible and either faster or asked for. */
 int plan_rows(const struct plan_input *in, struct plan *p, struct err *e);
+/* Predicts the steps of a plan of tensor parallel: sets one and all. */
+int plan_rows_predict(const struct plan_input *in, struct plan *p, struct err *e);
 
 /* Bytes of KV on a device with n layers, of `bytes` in all. */
 uint64_t plan_kv_share(const struct plan_input *in, uint64_t bytes, int n);

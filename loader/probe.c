@@ -201,3 +201,33 @@ done:
     dev->api->free(dev, &p.pinned);
     return rc;
 }
+
+int probe_peer(struct device *from, struct device *to, double *rate, struct err *e)
+{
+    struct buf src = {0}, dst = {0};
+    double best = INFINITY;
+    int rc;
+    size_t bytes = 2 * copy_bytes;
+    do {
+        bytes /= 2;
+        from->api->free(from, &src);
+        rc = from->api->alloc(from, MEM_DEVICE, bytes, &src, e);
+        if (rc == 0)
+            rc = to->api->alloc(to, MEM_DEVICE, bytes, &dst, e);
+    } while (rc == ERR_NOMEM && bytes / 2 >= FEWEST);
+    TRY_DONE(rc);
+    TRY_DONE(from->api->fill(from, NULL, src.ptr, 1, bytes, e));
+    TRY_DONE(from->api->sync(from, NULL, e));
+    for (int i = 0; i <= TRIES; i++) { /* copy 0 does not count: it sets up the way */
+        const int64_t t0 = clock_ns();
+        TRY_DONE(to->api->peer_copy(to, NULL, dst.ptr, from, src.ptr, bytes, e));
+        TRY_DONE(to->api->sync(to, NULL, e));
+        const double t = (double)(clock_ns() - t0) * 1e-9;
+        best = i && t < best ? t : best;
+    }
+    *rate = rounded((double)bytes / best);
+done:
+    to->api->free(to, &dst);
+    from->api->free(from, &src);
+    return rc;
+}

@@ -16,4 +16,8 @@
 int probe_rates(struct ops *ops, struct ops *host, enum fmt fmt, struct plan_rates *out,
                 struct err *e);
 
+/* *rate: bytes/s of a copy from memory of one device to that of another with peer access, rounded
+ * like the others. Takes up to 64 MiB of each during the call. */
+int probe_peer(struct device *from, struct device *to, double *rate, struct err *e);
+
 #endif

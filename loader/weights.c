@@ -133,7 +133,8 @@ static int weights_alloc(struct weights *w, struct err *e)
     w->per_layer = mem_zalloc((size_t)w->n_slot, sizeof *w->per_layer);
     w->shares = mem_zalloc((size_t)w->n_slot, sizeof *w->shares);
     w->part = mem_zalloc((size_t)w->n_slot, sizeof *w->part);
-    if (!w->t || !w->per_layer || !w->shares || !w->part)
+    w->share = mem_zalloc((size_t)w->n_slot, sizeof *w->share);
+    if (!w->t || !w->per_layer || !w->shares || !w->part || !w->share)
         return NOMEM(e, n, "the table of weights");
     return 0;
 }
@@ -155,6 +156,7 @@ static int weights_init(struct weights *w, const struct weight_slot *slots, int 
     for (int s = 0; s < n_slot; s++) {
         w->per_layer[s] = strstr(slots[s].name, "%d") != NULL;
         w->part[s] = slots[s].part;
+        w->share[s] = slots[s].share;
     }
     return 0;
 }
@@ -242,6 +244,7 @@ void weights_free(struct weights *w)
     mem_free(w->per_layer);
     mem_free(w->shares);
     mem_free(w->part);
+    mem_free(w->share);
     *w = (struct weights){0};
 }
 
@@ -253,6 +256,26 @@ const struct tensor *weights_get(const struct weights *w, int slot, int layer)
 bool weights_own(const struct weights *w, int slot, int layer)
 {
     return weights_at(w, slot, layer)->n_dim && !w->shares[slot];
+}
+
+int weights_share(const struct weights *w, int slot, int layer, int k, int n, struct tensor *out,
+                  struct err *e)
+{
+    struct tensor t = *weights_at(w, slot, layer);
+    if (t.n_dim && w->share[slot] == SHARE_ROWS) {
+        const bool vector = t.n_dim == 1;
+        const size_t step = vector ? sizeof(float) : t.row_bytes;
+        if (t.dim[0] % n || k < 0 || k >= n)
+            FAIL(e, ERR_BUG, "weights: share %d of %d of slot %d with %" PRId64 " rows", k, n, slot,
+                 t.dim[0]);
+        t.dim[0] /= n;
+        if (t.data)
+            t.data = (unsigned char *)t.data + (size_t)k * (size_t)t.dim[0] * step;
+        if (vector)
+            t.row_bytes = (size_t)t.dim[0] * step;
+    }
+    *out = t;
+    return 0;
 }
 
 /* Bytes of a tensor in a copy. */
@@ -285,6 +308,17 @@ uint64_t weights_part_bytes(const struct weights *w, enum plan_part part, int la
         const struct tensor *t = weights_get(w, s, layer);
         if (w->part[s] == part)
             sum += weights_room(t);
+    }
+    return sum;
+}
+
+uint64_t weights_share_more(const struct weights *w, enum plan_part part, int layer)
+{
+    uint64_t sum = 0;
+    for (int s = 0; s < w->n_slot; s++) {
+        const struct tensor *t = weights_get(w, s, layer);
+        if (w->part[s] == part && t->n_dim)
+            sum += w->share[s] == SHARE_ROWS ? WEIGHTS_ALIGN : weights_room(t);
     }
     return sum;
 }

@@ -9,6 +9,12 @@
 #include "gguf.h"
 #include "plan.h"
 
+/* The part of a tensor that each device has with tensor parallel (plan.h). */
+enum weight_share {
+    SHARE_WHOLE, /* all of it */
+    SHARE_ROWS,  /* an equal part of the rows, in order; of a vector: of the elements */
+};
+
 struct weight_slot {  /* one row: a tensor, or one tensor per layer when `name` contains %d */
     const char *name; /* "output_norm.weight", "blk.%d.attn_q.weight" */
     /* the part that it is placed with; PART_ATTN and PART_FFN exactly when name has %d */
@@ -18,6 +24,7 @@ struct weight_slot {  /* one row: a tensor, or one tensor per layer when `name` 
     const char *or_name;
     /* norms, biases, rope_freqs: must be F32; an F16 or BF16 tensor is an error that names it */
     bool f32_only;
+    enum weight_share share;
     int n_dim; /* exact shape, slowest first */
     int64_t dim[4];
     /* name of the fused tensor that holds this one as a range of rows, for files that lack `name`
@@ -29,10 +36,11 @@ struct weight_slot {  /* one row: a tensor, or one tensor per layer when `name` 
 struct weights {
     const struct gguf *file; /* borrowed */
     int n_slot, n_layer;
-    struct tensor *t;     /* (n_slot, max(n_layer, 1)); slots without %d use layer 0 */
-    bool *per_layer;      /* (n_slot) the slot's name has %d */
-    bool *shares;         /* (n_slot) the slot uses the tensor of its or_name */
-    enum plan_part *part; /* (n_slot) */
+    struct tensor *t;         /* (n_slot, max(n_layer, 1)); slots without %d use layer 0 */
+    bool *per_layer;          /* (n_slot) the slot's name has %d */
+    bool *shares;             /* (n_slot) the slot uses the tensor of its or_name */
+    enum plan_part *part;     /* (n_slot) */
+    enum weight_share *share; /* (n_slot) */
 };
 
 /* Looks up every slot for every layer and checks format and shape. A range of a fused tensor is a
@@ -61,6 +69,11 @@ const struct tensor *weights_get(const struct weights *w, int slot, int layer);
 /* The tensor exists and belongs to this slot alone, or to the first of two slots that share it. */
 bool weights_own(const struct weights *w, int slot, int layer);
 
+/* *out: the view of share k of n of this slot. The number of rows is a multiple of n (ERR_BUG
+ * otherwise). A tensor that is absent stays absent. */
+int weights_share(const struct weights *w, int slot, int layer, int k, int n, struct tensor *out,
+                  struct err *e);
+
 /* Every tensor of a copy begins at a multiple of it: kernels expect that of a matrix. */
 #define WEIGHTS_ALIGN ((uint64_t)256)
 
@@ -71,6 +84,9 @@ uint64_t weights_shared_bytes(const struct weights *w); /* of the slots without 
 /* Bytes of the slots of one part; layer matters for PART_ATTN and PART_FFN only. A tied tensor
  * counts in each part that has it. */
 uint64_t weights_part_bytes(const struct weights *w, enum plan_part part, int layer);
+/* With tensor parallel a device has at most 1 / n of the part's bytes, and these: of whole tensors,
+ * and of the alignment of shares. */
+uint64_t weights_share_more(const struct weights *w, enum plan_part part, int layer);
 /* Which formats do the tensors have? */
 void weights_formats(const struct weights *w, bool has[FMT_COUNT]);
 /* True when PART_OUTPUT uses a tensor of PART_EMBED. */

@@ -124,7 +124,9 @@ static int copy(struct device *d, struct stream *k, void *dst, const void *src, 
     /* bytes are read and written, so the device's rate counts twice */
     double n = (double)bytes,
            rate = engine == SIM_DEVICE ? mine->c.vram / 2 : sim_link(s, stream_of(d, k));
-    return sim_work(s, stream_of(d, k), engine, "copy", n, n / rate, engine == SIM_UP ? rate : 0,
+    sim_called(s, 1);
+    return sim_work(s, stream_of(d, k), engine, "copy", n,
+                    n / rate + (engine == SIM_DEVICE ? 0 : s->copy_s), engine == SIM_UP ? rate : 0,
                     e);
 }
 
@@ -159,7 +161,10 @@ static int peer_copy(struct device *d, struct stream *k, const void *dst, struct
     if (bytes && (!on_card(card_of(d), dst) || !on_card(card_of(from), src)))
         FAIL(e, ERR_BUG, "peer_copy: %s does not lie on its card",
              on_card(card_of(d), dst) ? "src" : "dst");
-    return bytes ? sim_work(s, stream_of(d, k), SIM_UP, "peer copy", n, n / s->c.peer, 0, e) : 0;
+    sim_called(s, 1);
+    return bytes ? sim_work(s, stream_of(d, k), SIM_UP, "peer copy", n, n / s->c.peer + s->copy_s,
+                            0, e)
+                 : 0;
 }
 
 static int device_sim_peer_copy(struct device *d, struct stream *k, void *dst, struct device *from,
@@ -226,6 +231,7 @@ static int record(struct device *d, struct event *ev, struct stream *k, struct e
         return NOMEM(e, sizeof *m, "a simulated event");
     m->refs = 1;
     const struct command c = {.kind = COMMAND_RECORD, .mark = m};
+    sim_called(sim_of(d), 1);
     int rc = sim_queue(sim_of(d), stream_of(d, k), &c, e);
     if (rc < 0) {
         mark_drop(m);
@@ -242,11 +248,17 @@ static int device_sim_event_record(struct device *d, struct event *ev, struct st
     LOCKED(d, record(d, ev, k, e));
 }
 
+static int wait_for(struct device *d, struct stream *k, const struct event *ev, struct err *e)
+{
+    const struct command c = {.kind = COMMAND_WAIT, .mark = ev->mark};
+    sim_called(sim_of(d), 1);
+    return sim_queue(sim_of(d), stream_of(d, k), &c, e);
+}
+
 static int device_sim_stream_wait(struct device *d, struct stream *k, struct event *ev,
                                   struct err *e)
 {
-    const struct command c = {.kind = COMMAND_WAIT, .mark = ev->mark};
-    LOCKED(d, sim_queue(s, stream_of(d, k), &c, e));
+    LOCKED(d, wait_for(d, k, ev, e));
 }
 
 static int device_sim_event_sync(struct device *d, struct event *ev, struct err *e)

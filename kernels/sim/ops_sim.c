@@ -15,13 +15,48 @@ struct ops_sim {
     bool is_host;
 };
 
+/* A kernel that quantises x, and one for each format of the matrices. */
+static int matmul_kernels(const struct matmul_args *a)
+{
+    int n = 1;
+    for (int i = 0; i < a->n_out; i++) {
+        bool again = false;
+        for (int k = 0; k < i; k++)
+            again = again || a->out[k].w->fmt == a->out[i].w->fmt;
+        n += !again;
+    }
+    return n;
+}
+
+static int sample_kernels(const struct sample_args *a)
+{
+    return 10 * ((a->n_row + 63) / 64);
+}
+
+/* Kernels of a call. */
+static int kernels_of(enum op op, const void *args)
+{
+    switch (op) {
+    case OP_matmul:
+        return matmul_kernels(args);
+    case OP_sample:
+        return sample_kernels(args);
+    case OP_attention: /* states are merged */
+        return 2;
+    default:
+        return 1;
+    }
+}
+
 static int spend(struct ops *ops, struct stream *k, const char *name, struct traffic t,
-                 struct err *e)
+                 int n_kernel, struct err *e)
 {
     struct ops_sim *o = (struct ops_sim *)ops;
     struct sim *s = o->sim;
     int rc = 0;
     pthread_mutex_lock(&s->lock);
+    if (!o->is_host)
+        sim_called(s, n_kernel);
     if (o->is_host)
         sim_compute(s, name, &t);
     else
@@ -35,7 +70,7 @@ static int spend(struct ops *ops, struct stream *k, const char *name, struct tra
     static int sim_##op(struct ops *ops, struct stream *k, const struct op##_args *a,              \
                         struct err *e)                                                             \
     {                                                                                              \
-        return spend(ops, k, #op, traffic_##op(a), e);                                             \
+        return spend(ops, k, #op, traffic_##op(a), kernels_of(OP_##op, a), e);                     \
     }
 OP_LIST(X)
 #undef X

@@ -37,6 +37,11 @@ void stream_clear(struct stream *k)
         stream_pop(k);
 }
 
+void sim_called(struct sim *s, int n)
+{
+    s->now += n * s->call_s;
+}
+
 int sim_queue(struct sim *s, struct stream *to, const struct command *c, struct err *e)
 {
     struct command *copy = mem_zalloc(1, sizeof *copy);
@@ -320,6 +325,14 @@ double sim_now(struct sim *s)
     double now = s->now;
     pthread_mutex_unlock(&s->lock);
     return now;
+}
+
+void sim_calls(struct sim *s, double call_s, double copy_s)
+{
+    pthread_mutex_lock(&s->lock);
+    s->call_s = call_s;
+    s->copy_s = copy_s;
+    pthread_mutex_unlock(&s->lock);
 }
 
 double sim_busy(struct sim *s, int card, enum sim_engine engine)

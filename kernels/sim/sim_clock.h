@@ -56,6 +56,7 @@ struct sim {
     struct sim_config c;
     pthread_mutex_t lock;
     double now;
+    double call_s, copy_s;       /* sim_calls */
     struct card card[SIM_CARDS]; /* (c.n_card); the CPU's times stand in the first */
     struct stream *streams;      /* of all cards */
     struct sim_span *span;       /* (c.n_span) */
@@ -63,6 +64,8 @@ struct sim {
 };
 
 /* All functions below: the caller holds the lock. */
+/* The host spends the time of n calls that queue work. */
+void sim_called(struct sim *s, int n);
 int sim_queue(struct sim *s, struct stream *to, const struct command *c, struct err *e);
 /* dram: bytes/s of the host's memory that the work takes */
 int sim_work(struct sim *s, struct stream *to, enum sim_engine engine, const char *name,

@@ -135,14 +135,19 @@ static double smaller(double a, double b)
 }
 
 /* The way from device a to device b: one copy, or two through pinned memory. */
-static int devices_way(const struct devices *d, int a, int b, struct cost_hop *out, struct err *e)
+static int devices_way(const struct devices *d, const struct engine_options *opt, int a, int b,
+                       struct cost_hop *out, struct err *e)
 {
     struct device *from = d->ops[a]->dev, *to = d->ops[b]->dev;
     const double la = d->rates[a].link, lb = d->rates[b].link;
     *out = (struct cost_hop){.hop_s = d->rates[a].hop_s};
     if (to->api->peer)
         TRY(to->api->peer(to, from, &out->peer, e));
-    if (la > 0 && lb > 0)
+    if (out->peer && !opt->rates)
+        return probe_peer(from, to, &out->rate, e);
+    if (out->peer && opt->peer_rate > 0)
+        out->rate = opt->peer_rate;
+    else if (la > 0 && lb > 0)
         out->rate = out->peer ? smaller(la, lb) : 1 / (1 / la + 1 / lb);
     return 0;
 }
@@ -172,12 +177,13 @@ int devices_plan(struct devices *d, const struct engine_options *opt, struct ops
     }
     for (int a = 0; a < d->n; a++)
         for (int b = 0; b < d->n; b++)
-            if (a != b)
-                TRY(devices_way(d, a, b, &d->hop[a * d->n + b], e));
+            if (a != b && !(d->hop[a * d->n + b].rate > 0)) /* once */
+                TRY(devices_way(d, opt, a, b, &d->hop[a * d->n + b], e));
     in->rates = d->rates[0];
     in->n_device = d->n;
     in->device = d->plan;
     in->hop = d->hop;
-    in->rows.missing = DEVICES_ROWS_MISSING;
+    in->rows.copy_s = PLAN_COPY_S;
+    in->rows.call_s = PLAN_CALL_S;
     return 0;
 }

@@ -1,6 +1,6 @@
 /*
- * devices: the backends of an engine. One computes, or several GPUs share the layers of a model as
- * a pipeline (plan.h).
+ * devices: the backends of an engine. One computes, or several GPUs share a model: each has some of
+ * its layers, or a share of every matrix (plan.h).
  */
 #ifndef MAS_DEVICES_H
 #define MAS_DEVICES_H
@@ -8,9 +8,6 @@
 #include "engine_options.h"
 #include "ops.h"
 #include "plan.h"
-
-/* why no plan is tensor parallel (plan.h: struct plan_rows) */
-#define DEVICES_ROWS_MISSING "this program divides no matrices"
 
 struct devices {                   /* zero before devices_open */
     struct ops *ops[PLAN_DEVICES]; /* (n) in the order of the option; the plan's order, too */

@@ -271,6 +271,9 @@ static void plan_sizes(const struct engine *en, const struct engine_options *opt
     /* of one context */
     int pages = (en->info.n_ctx + kc->page_tokens - 1) / kc->page_tokens;
     bool device = !en->ops->dev->is_host;
+    struct forward_limits shared = *lim;
+    shared.n_device = 1;
+    shared.n_share = en->devices.n;
     *in = (struct plan_input){.kv_bytes_per_token = kv_page_bytes(kc) / (size_t)kc->page_tokens,
                               .kv_bytes = opt->kv_bytes,
                               .swap = opt->no_prefix_cache ? PLAN_SWAP_OFF : opt->swap,
@@ -283,8 +286,10 @@ static void plan_sizes(const struct engine *en, const struct engine_options *opt
                                   !device && en->ops->packs && !opt->map_weights && !en->packed,
                               .on_device = device,
                               .mode = opt->placement,
+                              .split = opt->split,
                               .n_host = opt->cpu_layers.set ? opt->cpu_layers.value : PLAN_ANY};
     model_plan_sizes(&en->model, layer, in);
+    in->rows.workspace_bytes = forward_workspace(&en->model, en->ops, &shared);
 }
 
 static int plan_budgets(struct engine *en, const struct engine_options *opt, struct plan_input *in,
@@ -443,16 +448,22 @@ static int engine_plan_what_fits(struct engine *en, const struct engine_options 
          want >> 20, name, room >> 20);
 }
 
-/* Lists the backend of each layer, for the KV cache. */
+/* Lists the backend of each layer, for the KV cache. With tensor parallel each device has some
+ * heads of all layers (forward.h). */
 static int engine_layers(struct engine *en, struct kv_config *kc, struct err *e)
 {
-    const size_t n = (size_t)en->model.hp.n_layer;
+    const int n_layer = en->model.hp.n_layer,
+              n_share = en->plan.split == PLAN_ROWS ? en->plan.n_device : 1;
+    const size_t n = (size_t)n_layer * (size_t)n_share;
     en->layer_ops = mem_zalloc(n, sizeof *en->layer_ops);
     if (!en->layer_ops)
         return NOMEM(e, n * sizeof *en->layer_ops, "backends of layers");
-    for (int l = 0; l < en->model.hp.n_layer; l++)
-        en->layer_ops[l] = en->devices.ops[plan_device_of(&en->plan, PART_ATTN, l)];
+    for (int l = 0; l < n_share * n_layer; l++)
+        en->layer_ops[l] =
+            en->devices.ops[n_share > 1 ? l / n_layer : plan_device_of(&en->plan, PART_ATTN, l)];
     kc->on = en->layer_ops;
+    kc->n_layer = n_share * n_layer;
+    kc->n_kv_head /= n_share;
     return 0;
 }
 

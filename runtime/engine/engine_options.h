@@ -24,6 +24,8 @@ struct engine_options {
     /* (n_rates) of the machine, with several devices of each; NULL = measured when needed */
     const struct plan_rates *rates;
     int n_rates; /* 0 = one, which stands for every device */
+    /* with rates: bytes/s from device to device by peer access; 0 = the slower link of the two */
+    double peer_rate;
     void (*progress)(uint64_t done, uint64_t total, void *user); /* loading, bytes; may be NULL */
     void *user;
 };

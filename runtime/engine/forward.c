@@ -43,9 +43,13 @@ static int forward_add(struct forward *f, struct ops *on, const float *y, int64_
     return 0;
 }
 
-/* Writes K and V of all rows, and the rotated Q to w.q. */
-static int forward_qkv(struct forward *f, const struct batch *d, int layer, const struct tensor **t,
-                       struct err *e)
+static const struct kv_view *forward_cache(const struct forward *f, int layer)
+{
+    return kv_layer(f->kv, f->on->first_cache + layer);
+}
+
+int forward_qkv(struct forward *f, const struct batch *d, int layer, const struct tensor **t,
+                struct err *e)
 {
     const struct hparams *hp = &f->m->hp;
     const struct layer *l = &f->m->layer[layer];
@@ -60,13 +64,13 @@ static int forward_qkv(struct forward *f, const struct batch *d, int layer, cons
                 {t[SLOT_ATTN_V], t[SLOT_ATTN_V_BIAS]->data, w->v}});
     if (t[SLOT_ATTN_Q_NORM]->data)
         RUN(f, rmsnorm, .x = w->q, .w = t[SLOT_ATTN_Q_NORM]->data, .y = w->q,
-            .n_row = n * hp->n_head, .n = hp->head_dim, .eps = hp->eps);
+            .n_row = n * f->on->n_head, .n = hp->head_dim, .eps = hp->eps);
     if (t[SLOT_ATTN_K_NORM]->data)
         RUN(f, rmsnorm, .x = w->k, .w = t[SLOT_ATTN_K_NORM]->data, .y = w->k,
-            .n_row = n * hp->n_kv_head, .n = hp->head_dim, .eps = hp->eps);
-    RUN(f, kv_write, .k = w->k, .v = w->v, .slot = d->slot, .kv = kv_layer(f->kv, layer),
+            .n_row = n * f->on->n_kv_head, .n = hp->head_dim, .eps = hp->eps);
+    RUN(f, kv_write, .k = w->k, .v = w->v, .slot = d->slot, .kv = forward_cache(f, layer),
         .n_row = n,
-        .rope = {w->q, d->pos, inv_freq, hp->n_head, hp->rotary.n_rot, f->m->arch->rope});
+        .rope = {w->q, d->pos, inv_freq, f->on->n_head, hp->rotary.n_rot, f->m->arch->rope});
     return 0;
 }
 
@@ -78,7 +82,7 @@ struct rows {
 
 /* True if only the rows with logits pass the rest of this layer: no later layer needs the others.
  * Such rows lie in w.last, in the order of logits (of several micro-batches: forward_kept). */
-static bool forward_thins(const struct forward *f, const struct batch *d, int layer)
+bool forward_thins(const struct forward *f, const struct batch *d, int layer)
 {
     return layer + 1 == f->m->hp.n_layer && d->n_logit < d->n_row;
 }
@@ -89,6 +93,15 @@ static float *forward_kept(const struct forward *f)
     return f->micro.n == 1
                ? f->on->w.last
                : f->on->w.micro + (size_t)f->micro.first_logit * (size_t)f->m->hp.n_embd;
+}
+
+int forward_attend(struct forward *f, const struct batch *d, int layer, float *y, struct err *e)
+{
+    RUN(f, attention, .q = f->on->w.q, .y = y, .kv = forward_cache(f, layer), .q_start = d->q_start,
+        .kv_len = d->kv_len, .page = d->page, .n_seq = d->n_seq, .n_row = d->n_row,
+        .max_pages = f->lim.max_pages, .max_kv_len = d->max_kv_len, .n_head = f->on->n_head,
+        .scale = f->m->hp.attn_scale, .window = f->m->layer[layer].window);
+    return 0;
 }
 
 /* Computes attention of all rows, then drops those that thins says. */
@@ -103,10 +116,7 @@ static int forward_attention(struct forward *f, const struct batch *d, int layer
                 : (struct rows){f->micro.x, w->att, d->n_row};
     if (!out->n)
         return 0;
-    RUN(f, attention, .q = w->q, .y = w->att, .kv = kv_layer(f->kv, layer), .q_start = d->q_start,
-        .kv_len = d->kv_len, .page = d->page, .n_seq = d->n_seq, .n_row = d->n_row,
-        .max_pages = f->lim.max_pages, .max_kv_len = d->max_kv_len, .n_head = hp->n_head,
-        .scale = hp->attn_scale, .window = f->m->layer[layer].window);
+    TRY(forward_attend(f, d, layer, w->att, e));
     if (!thin)
         return 0;
     RUN(f, gather, .x = f->micro.x, .row = d->logit_row, .y = out->x, .n_row = out->n,
@@ -115,18 +125,25 @@ static int forward_attention(struct forward *f, const struct batch *d, int layer
     return 0;
 }
 
-/* Computes one ffn on the device or on the host. x (n, n_embd), ffn (n, n_ff) and post (n, n_embd)
- * are in the memory of `on`. */
-static int forward_ffn(struct forward *f, struct ops *on, float *x, float *ffn, float *post, int n,
-                       const struct tensor **t, struct err *e)
+int forward_gate_up(struct forward *f, struct ops *on, const float *x, float *y, int n,
+                    const struct tensor **t, struct err *e)
 {
     const struct hparams *hp = &f->m->hp;
     CHECK(t[SLOT_FFN_NORM]->data);
     RUN_ON(f, on, matmul, .x = x, .norm = {t[SLOT_FFN_NORM]->data, hp->eps}, .n_row = n,
            .n_in = hp->n_embd, .epilogue = model_gate(f->m), .n_out = 2,
-           .out = {{t[SLOT_FFN_GATE], t[SLOT_FFN_GATE_BIAS]->data, ffn},
+           .out = {{t[SLOT_FFN_GATE], t[SLOT_FFN_GATE_BIAS]->data, y},
                    {t[SLOT_FFN_UP], t[SLOT_FFN_UP_BIAS]->data, NULL}});
-    return forward_add(f, on, ffn, hp->n_ff, t[SLOT_FFN_DOWN], t[SLOT_FFN_DOWN_BIAS],
+    return 0;
+}
+
+/* Computes one ffn on the device or on the host. x (n, n_embd), ffn (n, n_ff) and post (n, n_embd)
+ * are in the memory of `on`. */
+static int forward_ffn(struct forward *f, struct ops *on, float *x, float *ffn, float *post, int n,
+                       const struct tensor **t, struct err *e)
+{
+    TRY(forward_gate_up(f, on, x, ffn, n, t, e));
+    return forward_add(f, on, ffn, f->m->hp.n_ff, t[SLOT_FFN_DOWN], t[SLOT_FFN_DOWN_BIAS],
                        t[SLOT_FFN_POST_NORM], post, x, n, e);
 }
 
@@ -164,8 +181,7 @@ static int forward_ffn_host(struct forward *f, float *x, int n, const struct ten
 
 /* Writes token embeddings to micro.x. An embedding on the host is gathered there, by the ids in the
  * batch of the host; each micro-batch has its own rows of h.x. */
-static int forward_embed(struct forward *f, const struct batch *d, const struct tensor **t,
-                         struct err *e)
+int forward_embed(struct forward *f, const struct batch *d, const struct tensor **t, struct err *e)
 {
     if (!f->h.ops || place_of(f->place, PART_EMBED, 0) != PLAN_HOST) {
         RUN(f, embed, .table = t[SLOT_TOKEN_EMBD], .id = d->tok, .y = f->micro.x, .n_row = d->n_row,
@@ -176,6 +192,17 @@ static int forward_embed(struct forward *f, const struct batch *d, const struct 
     RUN_ON(f, f->h.ops, embed, .table = t[SLOT_TOKEN_EMBD], .id = f->host.tok + f->micro.first_row,
            .y = x, .n_row = d->n_row, .scale = model_embed_scale(f->m));
     return hop_up(f, f->micro.x, x, d->n_row, e);
+}
+
+int forward_logits_of(struct forward *f, const struct batch *d, const struct tensor **t, float *y,
+                      struct err *e)
+{
+    const struct hparams *hp = &f->m->hp;
+    CHECK(t[SLOT_OUTPUT_NORM]->data);
+    RUN(f, matmul, .x = f->on->w.last, .norm = {t[SLOT_OUTPUT_NORM]->data, hp->eps},
+        .n_row = d->n_logit, .n_in = hp->n_embd, .epilogue = EPI_STORE, .n_out = 1,
+        .out = {{t[SLOT_OUTPUT], t[SLOT_OUTPUT_BIAS]->data, y}});
+    return 0;
 }
 
 /* Computes the logits of the rows in w.last; several micro-batches have left them in w.micro. */
@@ -192,11 +219,7 @@ static int forward_output(struct forward *f, const struct batch *d, const struct
     else if (!forward_thins(f, d, hp->n_layer - 1)) /* else the rows lie there */
         RUN(f, gather, .x = f->micro.x, .row = d->logit_row, .y = w->last, .n_row = d->n_logit,
             .n = hp->n_embd);
-    CHECK(t[SLOT_OUTPUT_NORM]->data);
-    RUN(f, matmul, .x = w->last, .norm = {t[SLOT_OUTPUT_NORM]->data, hp->eps}, .n_row = d->n_logit,
-        .n_in = hp->n_embd, .epilogue = EPI_STORE, .n_out = 1,
-        .out = {{t[SLOT_OUTPUT], t[SLOT_OUTPUT_BIAS]->data, w->logits}});
-    return 0;
+    return forward_logits_of(f, d, t, w->logits, e);
 }
 
 static void forward_check(const struct forward *f)
@@ -507,7 +530,7 @@ static int forward_pass(struct forward *f, struct err *e)
     forward_cut(f);
     SPANNED(rc, f->spans, SPAN_HOST, "upload", -1, f->host.n_row, forward_upload(f, e));
     TRY(rc);
-    rc = forward_lanes_pass(f, e);
+    rc = f->n_share > 1 ? forward_rows_pass(f, e) : forward_lanes_pass(f, e);
     f->on = &f->lane[f->n_lane - 1];
     TRY(rc);
     /* A step waits once: when its results are fetched, otherwise here. The next batch reuses

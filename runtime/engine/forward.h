@@ -12,6 +12,12 @@
  *     to the next, by one copy or through pinned memory. Events order the copies, and the host does
  *     not wait. plan_n_micro divides the rows of a step into micro-batches, which keep all devices
  *     busy. Logits are the same bits as on one device.
+ *   - With tensor parallel (PLAN_ROWS) all devices compute all rows of a step, each with its share
+ *     of every matrix and its heads of the KV cache. Shares of results are gathered (gather.h).
+ *     Logits are the same bits as on one device. Steps are not recorded: one thread queues the
+ *     kernels of all devices.
+ *   - The KV cache of n devices of tensor parallel has n x n_layer layers with n_kv_head / n heads
+ *     each: first all layers of the first device.
  *   - The workspace is measured once for the limits and is one allocation on each device. A step
  *     allocates nothing.
  *   - Several forwards may take turns on one ops. The results of a step must be fetched before a
@@ -31,8 +37,10 @@ struct forward_limits {
     int max_logit_rows; /* rows with logits */
     int max_pages;      /* page table entries of one sequence */
     int max_kv_len;
-    int max_pairs;       /* (row, token) pairs of forward_logprob */
-    int n_device;        /* of a pipeline; 0 and 1: one */
+    int max_pairs; /* (row, token) pairs of forward_logprob */
+    int n_device;  /* of a pipeline; 0 and 1: one */
+    /* of tensor parallel; 0 and 1: none. forward_open takes it from the plan of its place */
+    int n_share;
     bool no_record;      /* never record and replay decode steps (ops.h) */
     unsigned record_key; /* 0..255: distinguishes the recordings of forwards on one ops */
 };

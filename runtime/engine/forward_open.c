@@ -100,6 +100,29 @@ static bool has_post(const struct model *m)
     return has;
 }
 
+static size_t most(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+/* The memory of tensor parallel. */
+static void forward_layout_shares(const struct hparams *hp, const struct forward_limits *lim,
+                                  struct layout *l, struct workspace *w)
+{
+    const size_t rows = (size_t)lim->max_rows, lrows = (size_t)lim->max_logit_rows,
+                 n = (size_t)lim->n_share, q = (size_t)hp->n_head * (size_t)hp->head_dim;
+    w->block[0] = w->block[1] = NULL;
+    w->join = w->join_logits = w->own = NULL;
+    if (n < 2)
+        return;
+    w->block[0] = layout_take(
+        l, most(rows * most(q, (size_t)hp->n_ff), lrows * (size_t)hp->n_vocab), sizeof(float));
+    w->block[1] = layout_take(l, rows * (size_t)hp->n_embd, sizeof(float));
+    w->join = layout_take(l, rows * n, sizeof *w->join);
+    w->join_logits = layout_take(l, lrows * n, sizeof *w->join_logits);
+    w->own = layout_take(l, rows, sizeof *w->own);
+}
+
 /* Walks over the workspace once: counts when l->base is NULL, otherwise hands out pointers. */
 static void forward_layout(const struct model *m, const struct ops *ops,
                            const struct forward_limits *lim, struct layout *l, struct workspace *w)
@@ -127,6 +150,7 @@ static void forward_layout(const struct model *m, const struct ops *ops,
     w->pair_row = layout_take(l, (size_t)lim->max_pairs, sizeof *w->pair_row);
     w->pair_id = layout_take(l, (size_t)lim->max_pairs, sizeof *w->pair_id);
     w->lp = layout_take(l, lrows + (size_t)lim->max_pairs, f);
+    forward_layout_shares(hp, lim, l, w);
     w->scratch = layout_take(l, forward_scratch(m, ops, lim), 1);
 }
 
@@ -151,6 +175,50 @@ void forward_split(const struct forward_limits *lim, int32_t *block, struct batc
     b->page = b->kv_len + seqs;
 }
 
+/* Sends a table of rows for the op gather. Row r of the whole has its share s in row s * stride + r
+ * of the shares. */
+static int lane_table(const struct lane *a, int n_share, size_t stride, int32_t *to, struct err *e)
+{
+    const size_t n = (size_t)n_share;
+    int32_t *row = mem_zalloc(stride * n, sizeof *row);
+    if (!row)
+        return NOMEM(e, stride * n * sizeof *row, "the order of shares");
+    for (size_t r = 0; r < stride; r++)
+        for (size_t s = 0; s < n; s++)
+            row[r * n + s] = (int32_t)(s * stride + r);
+    struct device *dev = a->ops->dev;
+    int rc = dev->api->copy(dev, NULL, to, row, stride * n * sizeof *row, e);
+    if (rc == 0)
+        rc = dev->api->sync(dev, NULL, e);
+    mem_free(row);
+    return rc;
+}
+
+/* Sends the rows of its own share in whole rows. */
+static int lane_own(const struct lane *a, int n_share, size_t rows, struct err *e)
+{
+    int32_t *row = mem_zalloc(rows, sizeof *row);
+    if (!row)
+        return NOMEM(e, rows * sizeof *row, "the order of shares");
+    for (size_t r = 0; r < rows; r++)
+        row[r] = (int32_t)r * n_share + a->share;
+    struct device *dev = a->ops->dev;
+    int rc = dev->api->copy(dev, NULL, a->w.own, row, rows * sizeof *row, e);
+    if (rc == 0)
+        rc = dev->api->sync(dev, NULL, e);
+    mem_free(row);
+    return rc;
+}
+
+static int lane_tables(const struct forward *f, const struct lane *a, struct err *e)
+{
+    if (f->n_share < 2)
+        return 0;
+    TRY(lane_table(a, f->n_share, (size_t)f->lim.max_rows, a->w.join, e));
+    TRY(lane_table(a, f->n_share, (size_t)f->lim.max_logit_rows, a->w.join_logits, e));
+    return lane_own(a, f->n_share, (size_t)f->lim.max_rows, e);
+}
+
 /* Allocates the workspace of a lane, and sends it what never changes. */
 static int lane_alloc(struct forward *f, struct lane *a, struct err *e)
 {
@@ -163,28 +231,56 @@ static int lane_alloc(struct forward *f, struct lane *a, struct err *e)
     for (size_t local = 0; local < 2; local++)
         TRY(dev->api->copy(dev, NULL, a->w.inv_freq + local * n_freq,
                            model_freqs(f->m, local, f->lim.max_kv_len), n_freq * sizeof(float), e));
-    return dev->api->sync(dev, NULL, e);
+    TRY(dev->api->sync(dev, NULL, e));
+    return lane_tables(f, a, e);
 }
 
 /* The lanes: the devices that have layers. */
 static void forward_lanes(struct forward *f, const struct plan *plan, struct ops *const *ops)
 {
+    const struct hparams *hp = &f->m->hp;
     const int n = plan->n_device > 1 ? plan->n_device : 1;
+    f->n_share = plan->split == PLAN_ROWS ? n : 1;
     for (int d = 0; d < n; d++) {
         const struct plan_share *share = &plan->share[d];
-        if (n == 1)
-            f->lane[f->n_lane++] = (struct lane){.ops = ops[0], .end = f->m->hp.n_layer};
-        else if (share->n)
-            f->lane[f->n_lane++] =
-                (struct lane){.ops = ops[d], .first = share->first, .end = share->first + share->n};
+        struct lane a = {.ops = ops[d],
+                         .n_head = hp->n_head / f->n_share,
+                         .n_kv_head = hp->n_kv_head / f->n_share,
+                         .end = hp->n_layer};
+        if (f->n_share > 1) {
+            a.share = d;
+            a.first_cache = d * hp->n_layer;
+        } else if (n > 1) {
+            a.first = share->first;
+            a.end = share->first + share->n;
+        }
+        if (a.end > a.first)
+            f->lane[f->n_lane++] = a;
     }
     CHECK(f->n_lane > 0 && f->lane[f->n_lane - 1].end == f->m->hp.n_layer);
     f->on = &f->lane[f->n_lane - 1];
 }
 
+static int forward_gather(struct forward *f, struct err *e)
+{
+    const struct hparams *hp = &f->m->hp;
+    const size_t n = (size_t)f->n_share, rows = (size_t)f->lim.max_rows,
+                 wide = most((size_t)hp->n_head * (size_t)hp->head_dim, (size_t)hp->n_ff),
+                 logits = (size_t)f->lim.max_logit_rows * (size_t)hp->n_vocab;
+    /* the embedded rows go whole through the second slot */
+    const size_t bytes[GATHER_SLOTS] = {most(rows * wide, logits) / n * sizeof(float),
+                                        rows * (size_t)hp->n_embd * sizeof(float)};
+    struct device *dev[PLAN_DEVICES];
+    for (int i = 0; i < f->n_lane; i++)
+        dev[i] = f->lane[i].ops->dev;
+    return gather_open(&f->gather, dev, f->n_lane, bytes, e);
+}
+
 static int forward_borders(struct forward *f, struct err *e)
 {
     const size_t bytes = (size_t)f->lim.max_rows * (size_t)f->m->hp.n_embd * sizeof(float);
+    if (f->n_share > 1)
+        return forward_gather(f, e);
     for (int i = 1; i < f->n_lane; i++) {
         f->lane[i].border = &f->border[i - 1];
         TRY(border_open(&f->border[i - 1], f->lane[i - 1].ops->dev, f->lane[i].ops->dev, bytes, e));
@@ -245,6 +341,9 @@ int forward_open(const struct model *m, struct place *place, struct kv *kv, stru
     *f = (struct forward){.m = m, .place = place, .kv = kv, .lim = *lim, .layer = -1};
     forward_lanes(f, place_plan(place), ops);
     CHECK(f->n_lane == 1 || f->n_lane <= lim->n_device);
+    f->lim.n_share = f->n_share;
+    if (f->n_share > 1)
+        f->lim.n_device = 1; /* no micro-batches */
     CHECK(host ? host->dev->is_host : !place_has_host(place));
     if (place_has_host(place))
         f->h.ops = host;
@@ -272,6 +371,7 @@ void forward_close(struct forward *f)
     }
     for (int i = 0; i < PLAN_DEVICES - 1; i++)
         border_close(&f->border[i]);
+    gather_close(&f->gather);
     for (int i = 0; i < f->n_lane; i++) {
         struct lane *a = &f->lane[i];
         a->ops->bind_scratch(a->ops, NULL, 0);

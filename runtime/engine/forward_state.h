@@ -1,10 +1,12 @@
-/* forward_state: the memory of forward. forward_open.c allocates it, forward.c computes steps, and
- * forward_results.c fetches their results. Included by these only. */
+/* forward_state: the memory of forward. forward_open.c allocates it, forward.c computes steps,
+ * forward_rows.c those of tensor parallel, and forward_results.c fetches their results. Included by
+ * these only. */
 #ifndef MAS_FORWARD_STATE_H
 #define MAS_FORWARD_STATE_H
 
 #include "border.h"
 #include "forward.h"
+#include "gather.h"
 
 #define RECORD_KEYS 64        /* number of remembered keys of earlier steps */
 #define MICRO_MOST COST_MICRO /* micro-batches of a step */
@@ -30,6 +32,15 @@ struct workspace {
     int32_t *id, *pair_row, *pair_id;
     float *lp;
     void *scratch;
+    /* Tensor parallel, n shares; else NULL. Shares of several rows, one after the other. Two
+     * memories take turns (gather.h):
+     *   block[0]  (n, max_rows, width / n) of results of attention and of ffn,
+     *             or (n, max_logit_rows, n_vocab / n)
+     *   block[1]  (n, max_rows, n_embd / n) */
+    float *block[GATHER_SLOTS];
+    /* rows for the op gather: (max_rows, n) and (max_logit_rows, n) from shares to whole rows,
+     * (max_rows) from whole rows to the own share */
+    int32_t *join, *join_logits, *own;
 };
 
 /* Host memory that a step sends from and fetches to, pinned so that copies are queued like all
@@ -55,10 +66,14 @@ struct hostside {
     size_t scratch_bytes;
 };
 
-/* A device of the pipeline, with its run of layers. */
+/* A device: of the pipeline, with its run of layers, or of tensor parallel, with its share of all
+ * layers. */
 struct lane {
     struct ops *ops;
-    int first, end; /* layers */
+    int first, end;        /* layers */
+    int n_head, n_kv_head; /* that it computes */
+    int share,
+        first_cache; /* tensor parallel: its number; the first layer of the KV cache (kv.h) */
     struct buf buf;
     struct workspace w;
     size_t scratch_bytes;
@@ -72,6 +87,9 @@ struct forward {
     struct lane lane[PLAN_DEVICES]; /* (n_lane) in the order of their layers */
     int n_lane;
     struct border border[PLAN_DEVICES - 1]; /* border.h */
+    struct gather gather;                   /* tensor parallel */
+    int n_share;                            /* lanes of tensor parallel; 1 = a pipeline */
+    bool own_ready; /* tensor parallel: block[1] has the device's share of the residual stream */
     /* the lane under way; outside a pass the last one, which has the logits */
     struct lane *on;
     struct hostside h;
@@ -105,6 +123,25 @@ struct forward {
 
 /* SPANNED on the device of the lane under way. */
 #define SPANNED_LANE(out_rc, f, ...) SPANNED_ON(out_rc, (f)->on->ops->dev, (f)->spans, __VA_ARGS__)
+
+/* The calls of the network that forward.c and forward_rows.c share. f->on is the device. */
+int forward_embed(struct forward *f, const struct batch *d, const struct tensor **t, struct err *e);
+/* Writes K and V of all rows, and the rotated Q to w.q. */
+int forward_qkv(struct forward *f, const struct batch *d, int layer, const struct tensor **t,
+                struct err *e);
+/* Computes attention of w.q to y (n_row, n_head * head_dim), of the heads of the device. */
+int forward_attend(struct forward *f, const struct batch *d, int layer, float *y, struct err *e);
+/* Computes the gated results of ffn: y (n, rows of gate). */
+int forward_gate_up(struct forward *f, struct ops *on, const float *x, float *y, int n,
+                    const struct tensor **t, struct err *e);
+/* Computes the logits of the rows in w.last: y (n_logit, rows of the output matrix). */
+int forward_logits_of(struct forward *f, const struct batch *d, const struct tensor **t, float *y,
+                      struct err *e);
+/* True if only the rows with logits pass the rest of this layer. */
+bool forward_thins(const struct forward *f, const struct batch *d, int layer);
+
+/* A step of tensor parallel: forward_rows.c. */
+int forward_rows_pass(struct forward *f, struct err *e);
 
 /* Splits one block of integers into the arrays of a batch, in the order in which they are copied to
  * a device. */

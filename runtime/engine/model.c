@@ -229,11 +229,12 @@ static int model_keys(const struct gguf *g, const struct arch *a, struct err *e)
 void model_slots(const struct arch *a, const struct hparams *hp, struct weight_slot *out)
 {
     const struct weight_slot slots[SLOT_COUNT] = {
-#define X(NAME, text, in, when, opt, f32, init, nd, d0, d1)                                        \
+#define X(NAME, text, in, when, opt, f32, of, init, nd, d0, d1)                                    \
     [SLOT_##NAME] = {.name = (text),                                                               \
                      .part = PART_##in,                                                            \
                      .optional = (opt) || ((when) && !(a->flags & (when))),                        \
                      .f32_only = (f32),                                                            \
+                     .share = SHARE_##of,                                                          \
                      .n_dim = (nd),                                                                \
                      .dim = {(d0), (d1), 1, 1}},
 #include "slots.def"
@@ -256,7 +257,7 @@ void model_slots(const struct arch *a, const struct hparams *hp, struct weight_s
 enum slot_init model_slot_init(enum slot s)
 {
     static const enum slot_init inits[SLOT_COUNT] = {
-#define X(NAME, text, in, when, opt, f32, init, nd, d0, d1) [SLOT_##NAME] = INIT_##init,
+#define X(NAME, text, in, when, opt, f32, of, init, nd, d0, d1) [SLOT_##NAME] = INIT_##init,
 #include "slots.def"
 #undef X
     };
@@ -444,16 +445,31 @@ int model_more_launches(const struct model *m)
     return more;
 }
 
-/* Equal shares that KV heads and blocks of ffn rows divide into: their greatest common divisor. */
-static int model_shares(const struct model *m)
+static int common_divisor(int a, int b)
 {
-    int a = m->hp.n_kv_head, b = m->hp.n_ff % 256 ? 1 : m->hp.n_ff / 256;
     while (b) {
         int rest = a % b;
         a = b;
         b = rest;
     }
     return a;
+}
+
+/* The fields of the plan for tensor parallel that depend on the model. */
+static void model_plan_rows(const struct model *m, struct plan_rows *r)
+{
+    const struct hparams *hp = &m->hp;
+    r->units = common_divisor(hp->n_kv_head, common_divisor(hp->n_ff, hp->n_embd));
+    r->n_vocab = hp->n_vocab;
+    r->head_bytes = (uint64_t)hp->n_head * (uint64_t)hp->head_dim * sizeof(float);
+    r->ffn_bytes = (uint64_t)hp->n_ff * sizeof(float);
+    r->more_bytes = 0;
+    for (int l = 0; l < hp->n_layer; l++) {
+        const uint64_t more =
+            weights_share_more(&m->w, PART_ATTN, l) + weights_share_more(&m->w, PART_FFN, l);
+        r->more_bytes = more > r->more_bytes ? more : r->more_bytes;
+    }
+    r->output_more = weights_share_more(&m->w, PART_OUTPUT, 0);
 }
 
 void model_plan_sizes(const struct model *m, uint64_t *layer, struct plan_input *in)
@@ -475,7 +491,7 @@ void model_plan_sizes(const struct model *m, uint64_t *layer, struct plan_input 
     in->output_bytes = weights_part_bytes(w, PART_OUTPUT, 0);
     in->tied_bytes = in->embed_bytes + in->output_bytes - weights_shared_bytes(w);
     in->row_bytes = (uint64_t)m->hp.n_embd * sizeof(float);
-    in->rows.units = model_shares(m);
+    model_plan_rows(m, &in->rows);
     in->attn_more = n ? (double)model_more_launches(m) / n : 0;
     in->ops_per_byte = 2 * (double)m->n_params / (double)weights_bytes(w);
 }

@@ -28,7 +28,7 @@ struct arch { /* one row of arch.def */
 };
 
 enum slot {
-#define X(NAME, name, part, when, opt, f32, init, nd, d0, d1) SLOT_##NAME,
+#define X(NAME, name, part, when, opt, f32, share, init, nd, d0, d1) SLOT_##NAME,
 #include "slots.def"
 #undef X
     SLOT_COUNT

@@ -97,15 +97,31 @@ whole_on rtx3090,rtx3090 19
 whole_on rtx4090,rtx3090 19
 whole_on rtx3060,rtx3060,rtx3060,rtx3060 8
 grep -q '"devices": \[{"name": "rtx3060", "first_layer": 0, "layers": ' "$dir/json" || fail "no devices: $(cat "$dir/json")"
+# one sequence on a pair: every matrix is shared, and both ways are shown
+"$MAS" fit --shape llama3-70b --gpu rtx4090,rtx4090 --sequences 1 --json >"$dir/json" || fail "exit $?"
+for split in auto rows layers; do
+    "$MAS" fit --shape llama3-70b --gpu rtx4090,rtx4090 --sequences 1 --split $split --simulate "$dir/one.svg" >"$dir/text" || fail "exit $?"
+    for text in '  runs of layers: 2[0-9.]* tok/s for 1 sequence' '  tensor parallel: 3[0-9.]* tok/s for 1 sequence' \
+        "  chosen: $([ $split = layers ] && echo runs of layers || echo tensor parallel)"; do
+        grep -q "$text" "$dir/text" || fail "--split $split: no '$text'"
+    done
+    [ $split = layers ] || grep -q '  1 rtx4090, 1/2 of every matrix' "$dir/text" || fail "--split $split: no share"
+    awk '/^  resident +1 / { n++; if ($3 / $4 > 1.05 || $3 / $4 < 0.95) bad = 1 } END { exit bad || n != 1 }' "$dir/text" ||
+        fail "--split $split, simulated and predicted: $(tail -n 4 "$dir/text")"
+done
+last() { sed -E "s/.*\"$1\": ([-0-9.e+]*).*/\1/" "$dir/json"; }
+awk -v a="$(last rows_tokens_per_second_1)" -v b="$(last layers_tokens_per_second_1)" \
+    'BEGIN { exit !(a > 1.3 * b && a < 2 * b) }' || fail "rows and layers: $(cat "$dir/json")"
+grep -q '"split": "rows", "because": "runs of layers would take 1' "$dir/json" || fail "no split: $(cat "$dir/json")"
 # 128 sequences: at least 1.8 times of one card, which streams the rest
 "$MAS" fit --shape llama3-70b --gpu rtx4090 --sequences 128 --placement throughput --json >"$dir/json" || fail "exit $?"
 one=$(value tokens_per_second_batch throughput)
 "$MAS" fit --shape llama3-70b --gpu rtx4090,rtx4090 --sequences 128 --placement throughput --json >"$dir/json" || fail "exit $?"
 awk -v a="$(value tokens_per_second_batch throughput)" -v b="$one" 'BEGIN { exit !(a >= 1.8 * b) }' || fail "a pair against $one"
-"$MAS" fit --shape llama3-70b --gpu rtx4090,rtx3090 --sequences 16 --placement latency --simulate "$dir/two.svg" >"$dir/text" ||
+"$MAS" fit --shape llama3-70b --gpu rtx4090,rtx3090 --sequences 16 --split layers --placement latency --simulate "$dir/two.svg" >"$dir/text" ||
     fail "exit $?"
 for text in "  0 rtx4090, layers 0 to" "  1 rtx3090, layers " "a token from card 0 to 1, through main memory" \
-    "tensor parallel would take" "link 25 GB/s each"; do
+    "  chosen: runs of layers (--split layers); tensor parallel would take" "link 25 GB/s each"; do
     grep -q "$text" "$dir/text" || fail "two cards: no '$text'"
 done
 awk 'length > 110 { exit 1 }' "$dir/text" || fail "a line about two cards is too wide"
@@ -116,7 +132,7 @@ awk '/^  (resident|latency) +16 / { n++; if ($3 / $4 > 1.05 || $3 / $4 < 0.95) b
 awk '/^  (resident|throughput|latency) +64 / { n++; if ($3 / $4 > 1.03 || $3 / $4 < 0.97) bad = 1 } END { exit bad || !n }' "$dir/text" ||
     fail "a resident batch, simulated and predicted: $(tail -n 4 "$dir/text")"
 grep -q "1: link, up" "$dir/two.svg" || fail "no picture of the second card"
-"$MAS" fit --shape llama3-70b --gpu rtx3090,rtx3090 --peer 56GB/s --sequences 1 | grep -q "card 0 to 1, directly" ||
+"$MAS" fit --shape llama3-70b --gpu rtx3090,rtx3090 --peer 56GB/s --sequences 1 --split layers | grep -q "card 0 to 1, directly" ||
     fail "a bridge between cards"
 "$MAS" fit --shape llama3-8b --gpu rtx4090,rtx3060 --sequences 1 --ctx 64 | grep -q "  1 rtx3060, not used" ||
     fail "a slow card beside one that is enough"
@@ -144,5 +160,8 @@ refused 66 "draft none.gguf: cannot open" --shape llama3-8b --gpu rtx4090 --draf
 refused 64 "accepted without --draft" --shape llama3-8b --gpu rtx4090 --accepted 3
 refused 64 "type with -m" -m demo --gpu rtx4090 --type Q8_0
 refused 0 '"draft": {"error": "the draft needs' --shape llama3-8b --gpu rtx4090 --draft llama3-70b --json
+refused 64 "cannot divide the matrices among 3 devices: .* form 8 shares, which 3 devices cannot divide evenly; use --split layers" \
+    --shape llama3-70b --gpu rtx4090,rtx4090,rtx4090 --split rows --sequences 1
+refused 64 "split rows takes several devices" --shape llama3-8b --gpu rtx4090 --split rows
 refused 64 "the model has 80" --shape llama3-70b --gpu rtx4090 --cpu-layers 81
 exit 0

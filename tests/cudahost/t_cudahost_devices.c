@@ -1,7 +1,8 @@
 /*
- * The whole engine on two and three GPUs that the host runs. A request gets the tokens and the bits
- * of one GPU. These change nothing: micro-batches, recorded steps, drafts, pages pushed out of the
- * cache, streamed weights. A GPU that is lost ends the engine with an error that names it.
+ * The whole engine on two and three GPUs that the host runs, as a pipeline of layers or with tensor
+ * parallel. A request gets the tokens and the bits of one GPU. These change nothing: micro-batches,
+ * recorded steps, drafts, pages pushed out of the cache, streamed weights. A GPU that is lost ends
+ * the engine with an error that names it.
  */
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +16,8 @@
 enum { N_JOB = 6, N_NEW = 8 };
 static int longest = 24; /* prompt, tokens */
 static int n_micro;      /* of the last plan */
+/* how the GPUs share the model */
+static enum plan_split split = PLAN_LAYERS;
 
 static struct engine *open_engine(const struct engine_options *o)
 {
@@ -46,6 +49,7 @@ static struct engine_options one_gpu(void)
 static struct engine_options several(struct engine_options o, const char *list)
 {
     o.devices = (struct option_list){.item = {list}, .n = 1};
+    o.split = split;
     return o;
 }
 
@@ -84,6 +88,8 @@ static void compare(const struct jobs *want, const struct engine_options *o, int
     const struct plan *p = engine_info(en)->plan;
     print_message("%s: %d GPUs, %d micro-batches from %d rows on, %s\n", what, used(en), p->n_micro,
                   p->micro_rows, plan_is_resident(p) ? "resident" : "not resident");
+    if (least > 1)
+        assert_int_equal(p->split, split);
     if (used(en) < least)
         fail_msg("%s: %d GPUs have layers, wanted %d", what, used(en), least);
     jobs_run(en, js);
@@ -117,12 +123,19 @@ static struct engine_options limited(struct engine_options o, double part, int n
     return o;
 }
 
+/* Memory of each GPU, as part of the weights: with tensor parallel the first one has the whole
+ * embedding, half of this model. */
+static double room(void)
+{
+    return split == PLAN_ROWS ? 1 : 0.8;
+}
+
 static void two_gpus_give_the_tokens_of_one(void **state)
 {
     (void)state;
     struct engine_options o = one_gpu(), two;
     struct jobs *want = run_on_one(&o);
-    two = limited(several(o, "0,1"), 0.8, N_JOB);
+    two = limited(several(o, "0,1"), room(), N_JOB);
     compare(want, &two, 2, NULL, "two GPUs");
     cushim_apart(0, 1, 1);
     two.no_record = true;
@@ -178,7 +191,7 @@ static void pushed_out_pages_keep_the_tokens(void **state)
     longest = 40;
     struct jobs *want = run_on_one(&o);
     for (enum plan_swap swap = PLAN_SWAP_OFF; swap <= PLAN_SWAP_ON; swap++) {
-        two = limited(several(o, "0,1"), 0.8, 1);
+        two = limited(several(o, "0,1"), room(), 1);
         two.swap = swap;
         compare(want, &two, 2, &st, swap == PLAN_SWAP_ON ? "swapped" : "computed again");
         assert_true(st.preempted > 0);
@@ -376,12 +389,44 @@ static void a_lost_gpu_ends_the_engine_with_its_name(void **state)
     log_set_level(LOG_WARN);
 }
 
+/* Slow copies between the GPUs make tensor parallel the slower way. Without rates of the caller
+ * they are measured. */
+static void the_rate_of_peer_access_decides_how_a_model_is_shared(void **state)
+{
+    (void)state;
+    split = PLAN_SPLIT_AUTO;
+    struct engine_options o = slow(several(one_gpu(), "0,1"));
+    for (int fast = 0; fast < 2; fast++) {
+        o.peer_rate = fast ? 1e12 : 1e4;
+        struct engine *en = open_engine(&o);
+        const struct plan *p = engine_info(en)->plan;
+        assert_int_equal(p->split, fast ? PLAN_ROWS : PLAN_LAYERS);
+        assert_true(p->rows_one.step_s > 0);
+        engine_close(en);
+    }
+    o.rates = NULL;
+    struct engine *en = open_engine(&o);
+    const double measured = engine_info(en)->plan->rows_one.border_s;
+    engine_close(en);
+    assert_true(measured > 0 && measured < 1);
+    assert_int_equal(cushim_live(NULL), 0);
+}
+
+static int by_rows(void **state)
+{
+    (void)state;
+    split = PLAN_ROWS;
+    return 0;
+}
+
 static int tear_down(void **state)
 {
     (void)state;
     cushim_reset();
     cushim_lazy(0);
     cushim_apart(0, 1, 0);
+    split = PLAN_LAYERS;
+    longest = 24;
     return 0;
 }
 
@@ -398,6 +443,13 @@ int main(void)
         TEST(names_and_bus_ids_are_of_all_gpus),
         TEST(a_timeline_has_a_track_for_each_gpu),
         TEST(a_lost_gpu_ends_the_engine_with_its_name),
+        TEST(the_rate_of_peer_access_decides_how_a_model_is_shared),
+#define ROWS(f) {"by rows: " #f, f, by_rows, tear_down, NULL}
+        ROWS(two_gpus_give_the_tokens_of_one),
+        ROWS(drafts_keep_the_tokens),
+        ROWS(pushed_out_pages_keep_the_tokens),
+        ROWS(a_timeline_has_a_track_for_each_gpu),
+        ROWS(a_lost_gpu_ends_the_engine_with_its_name),
     };
     cushim_devices(3);
     int rc = cmocka_run_group_tests(tests, NULL, NULL);

@@ -665,6 +665,7 @@ static void the_knobs_that_change_results_are_marked(void **state)
         "backend", /* the kind that it came to is in the identity */
         "placement.mode",
         "placement.cpu_layers",
+        "placement.split",
         "kv.page_tokens",
         "kv.bytes",
         "placement.ram",

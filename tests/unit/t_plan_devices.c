@@ -59,7 +59,13 @@ static struct plan_input model(const struct machine *m, int n_device, int n_laye
         .n_device = n_device,
         .device = m->device,
         .hop = m->hop,
-        .rows = {.missing = "NCCL was not found"},
+        .split = PLAN_LAYERS,
+        .rows = {.units = 8,
+                 .n_vocab = 128256,
+                 .head_bytes = 32768,
+                 .ffn_bytes = 114688,
+                 .copy_s = 1e-5,
+                 .call_s = 2.5e-6},
         .rates = {.host = 55e9, .dram = 65e9, .host_ops = 1e12, .hop_s = 3e-5, .step_s = 1e-4}};
 }
 
@@ -201,8 +207,8 @@ static void links_of_two_devices_copy_at_the_same_time(void **state)
     near("whole runs ahead", c.step_s, 0.4);
 }
 
-/* The clock adds up a card whose parts are all resident. Part by part gives the same time: a free
- * all-reduce prevents the shortcut. */
+/* The clock adds up a card whose parts are all resident. Part by part gives the same
+ * time. */
 static void a_card_in_one_go_is_its_parts(void **state)
 {
     (void)state;
@@ -220,7 +226,7 @@ static void a_card_in_one_go_is_its_parts(void **state)
         p.m.steps_overlap = i & 2;
         const int rows = i & 4 ? 43 : 7;
         const double flow = pipe_step(&p, rows);
-        p.m.reduce_rate = 1e30;
+        p.m.by_part = true;
         near("part by part", flow, pipe_step(&p, rows));
     }
 }
@@ -528,49 +534,153 @@ static void rows_of_a_step_are_divided_evenly(void **state)
 
 /* ---- tensor parallel ------------------------------------------------------------------------- */
 
-static void tensor_parallel_is_chosen_by_cost(void **state)
+/* A 70B on a pair: half of the weights and of the cache each. Four gathers a layer, each of two
+ * copies through main memory or of one with peer access. */
+static void tensor_parallel_reads_half_of_the_weights_on_each(void **state)
 {
     (void)state;
     struct err e;
     struct plan p;
     struct machine m;
-    for (int d = 0; d < 4; d++)
-        add(&m, d, 23, 1008, 25);
-    connect(&m, 2, 50e9, true);
-    struct plan_input in = model(&m, 2, L70, 1, PLAN_LATENCY);
-    in.rows = (struct plan_rows){.units = 8, .reduce_s = 1e-5, .rate = 20e9};
-    ok(plan_make(&in, &p, &e)); /* half of the weights each, 160 all-reduces */
-    assert_int_equal(p.split, PLAN_ROWS);
-    const double want = (80 * 513e6 + 860e6) / 2 / 1008e9 + 160 * 1.16e-5 + 894 * 1.5e-6;
-    assert_true(fabs(p.one.step_s / want - 1) < 0.02); /* beside it K and V */
-    assert_int_equal(p.n_border, 0);
-    assert_string_equal(p.why_layers, "");
-    for (int d = 0; d < 2; d++) {
-        assert_true(p.share[d].n == L70 && p.share[d].total_bytes <= m.device[d].vram_bytes);
-        assert_int_equal(p.share[d].vram_weight_bytes, p.vram_weight_bytes / 2);
+    for (int way = 0; way < 2; way++) {
+        for (int d = 0; d < 2; d++)
+            add(&m, d, 23, 1008, 25);
+        connect(&m, 2, way ? 50e9 : 12.5e9, way);
+        struct plan_input in = model(&m, 2, L70, 1, PLAN_LATENCY);
+        in.split = PLAN_SPLIT_AUTO;
+        ok(plan_make(&in, &p, &e));
+        assert_int_equal(p.split, PLAN_ROWS);
+        /* elements of a row in half a gather: 8192, 8192, 28672, 8192 */
+        const double row = (3 * 32768 + 114688) / 2.0, rate = way ? 50e9 : 12.5e9,
+                     gathers = 80 * (4 * (way ? 1 : 2) * 1e-5 + row / rate),
+                     logits = 513024 / 2.0 / rate, kv = 900 * 80 * 2176 / 2 / 1008e9,
+                     want = (80 * 513e6 + 860e6) / 2 / 1008e9 + kv + gathers + logits +
+                            894 * 1.5e-6 + 1e-4 + 2 * 3e-5 +
+                            5e-5; /* a step, hops, its other copies */
+        if (fabs(p.one.step_s / want - 1) > 0.005)
+            fail_msg("way %d: %.5f s, want %.5f", way, p.one.step_s, want);
+        assert_true(p.rows_one.step_s == p.one.step_s && p.layers_one.step_s > p.one.step_s);
+        assert_int_equal(p.n_border, 0);
+        assert_true(p.rows_output && plan_is_resident(&p));
+        assert_non_null(strstr(p.why, "runs of layers would take 1"));
+        for (int d = 0; d < 2; d++)
+            assert_true(p.share[d].n == L70 && p.share[d].total_bytes <= m.device[d].vram_bytes);
+        assert_int_equal(p.share[0].vram_weight_bytes - p.share[1].vram_weight_bytes, 590000000);
+        assert_int_equal(p.share[0].kv_bytes + p.share[1].kv_bytes, p.kv_bytes);
+        assert_int_equal(plan_device_of(&p, PART_EMBED, 0), 0);
+        assert_int_equal(plan_device_of(&p, PART_OUTPUT, 0), 1);
+        plan_free(&p);
     }
-    assert_int_equal(plan_device_of(&p, PART_OUTPUT, 0), 0);
-    plan_free(&p);
-    in.rows.missing = "NCCL was not found"; /* faster, but not possible */
+}
+
+/* The faster way is taken, unless the caller names one. */
+static void the_way_to_share_is_chosen_by_cost_or_asked_for(void **state)
+{
+    (void)state;
+    struct err e;
+    struct plan p;
+    struct machine m;
+    for (int d = 0; d < 2; d++)
+        add(&m, d, 23, 1008, 25);
+    connect(&m, 2, 12.5e9, false);
+    for (int slow = 0; slow < 3; slow++)
+        for (int split = 0; split < PLAN_SPLIT_COUNT; split++) {
+            struct plan_input in = model(&m, 2, L70, 1, PLAN_LATENCY);
+            in.split = (enum plan_split)split;
+            in.rows.copy_s = slow == 1 ? 1e-4 : 1e-5; /* slow copies, or a slow host */
+            in.rows.call_s = slow == 2 ? 2e-5 : 2.5e-6;
+            ok(plan_make(&in, &p, &e));
+            assert_true((p.rows_one.step_s < p.layers_one.step_s) == !slow);
+            assert_int_equal(p.split, split ? split : slow ? PLAN_LAYERS : PLAN_ROWS);
+            assert_true(!split == !strstr(p.why, "this way was asked for"));
+            assert_true(p.one.step_s == (p.split == PLAN_ROWS ? p.rows_one : p.layers_one).step_s);
+            plan_free(&p);
+        }
+}
+
+/* More calls of the host for more devices: a step is no shorter than these. */
+static void the_calls_of_one_host_limit_a_step(void **state)
+{
+    (void)state;
+    struct err e;
+    struct plan p;
+    struct machine m;
+    double two = 0;
+    for (int n = 2; n <= 4; n += 2) {
+        for (int d = 0; d < n; d++)
+            add(&m, d, 80, 1e6, 1e6);
+        connect(&m, n, 1e15, true);
+        struct plan_input in = model(&m, n, L70, 1, PLAN_LATENCY);
+        in.split = PLAN_ROWS;
+        in.rows.copy_s = 0;
+        ok(plan_make(&in, &p, &e));
+        /* a layer: 11 kernels on each device, 4 gathers with a record and 2 (n - 1) calls each */
+        const double calls = 80.0 * n * (11 + 4 * (1 + 2 * (n - 1)));
+        assert_true(fabs(p.one.call_s / (calls * 2.5e-6) - 1) < 0.01);
+        assert_true(p.one.step_s >= p.one.call_s && p.one.step_s < 1.1 * p.one.call_s + 1e-4);
+        assert_true(p.one.call_s > 2.5 * two);
+        two = p.one.call_s;
+        plan_free(&p);
+    }
+}
+
+static void tensor_parallel_that_is_not_possible_has_a_reason(void **state)
+{
+    (void)state;
+    struct err e;
+    struct plan p;
+    struct machine m;
+    static const char *const why[] = {"cannot divide evenly", "only if the CPU computes no layer",
+                                      "the rate between the devices is unknown",
+                                      "do not fit the devices"};
+    for (int i = 0; i < 4; i++) {
+        for (int d = 0; d < 2; d++)
+            add(&m, d, i == 3 && d ? 16 : 23, 1008, 25);
+        connect(&m, 2, 12.5e9, false);
+        struct plan_input in = model(&m, 2, L70, 1, PLAN_LATENCY);
+        if (i == 0)
+            in.rows.units = 3;
+        in.n_host = i == 1 ? 4 : PLAN_ANY;
+        if (i == 2)
+            m.hop[2].rate = 0;
+        in.split = PLAN_SPLIT_AUTO;
+        ok(plan_make(&in, &p, &e));
+        assert_int_equal(p.split, PLAN_LAYERS);
+        assert_true(p.rows_one.step_s == 0);
+        if (!strstr(p.why, why[i]))
+            fail_msg("reason %d: %s", i, p.why);
+        plan_free(&p);
+        in.split = PLAN_ROWS;
+        fails(plan_make(&in, &p, &e), ERR_USAGE, why[i]);
+        assert_non_null(strstr(e.msg, "use --split layers or auto"));
+    }
+    struct plan_input in = model(&m, 1, L70, 1, PLAN_LATENCY);
+    in.split = PLAN_ROWS;
+    fails(plan_make(&in, &p, &e), ERR_USAGE, "--split rows takes several devices");
+}
+
+/* A batch: every row has a place in the cache, and each device holds half of it. */
+static void tensor_parallel_divides_the_cache(void **state)
+{
+    (void)state;
+    struct err e;
+    struct plan p;
+    struct machine m;
+    for (int d = 0; d < 2; d++)
+        add(&m, d, 23, 1008, 25);
+    connect(&m, 2, 12.5e9, false);
+    struct plan_input in = model(&m, 2, L70, 64, PLAN_THROUGHPUT);
+    in.split = PLAN_ROWS;
     ok(plan_make(&in, &p, &e));
-    assert_int_equal(p.split, PLAN_LAYERS);
-    assert_non_null(strstr(p.why_layers, "of the time, but NCCL was not found"));
-    assert_true(p.rows_one.step_s < p.one.step_s);
+    assert_true(p.n_seq > 4 && p.kv_tokens >= (int64_t)p.n_seq * in.n_ctx);
+    for (int d = 0; d < 2; d++)
+        assert_true(p.share[d].total_bytes <= m.device[d].vram_bytes &&
+                    p.share[d].kv_bytes == p.kv_bytes / 2);
+    assert_true(p.share[0].total_bytes > m.device[0].vram_bytes / 100 * 98 || p.n_seq == 64);
+    const int64_t tokens = p.kv_tokens;
     plan_free(&p);
-    in.rows.missing = NULL, in.rows.reduce_s = 1e-3; /* a slow all-reduce */
-    ok(plan_make(&in, &p, &e));
-    assert_int_equal(p.split, PLAN_LAYERS);
-    assert_true(p.rows_one.step_s > p.one.step_s);
-    plan_free(&p);
-    in.rows.reduce_s = 1e-5, in.rows.units = 3;
-    ok(plan_make(&in, &p, &e));
-    assert_non_null(strstr(p.why_layers, "cannot divide evenly"));
-    assert_true(p.rows_one.step_s == 0);
-    plan_free(&p);
-    in.rows.units = 8, in.rows.rate = 0;
-    ok(plan_make(&in, &p, &e));
-    assert_string_equal(p.why_layers, "the rate of an all-reduce is unknown");
-    plan_free(&p);
+    in.kv_bytes = (uint64_t)(tokens + 1000) * in.kv_bytes_per_token;
+    fails(plan_make(&in, &p, &e), ERR_USAGE, "do not fit the devices");
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */
@@ -636,7 +746,11 @@ int main(void)
         cmocka_unit_test(a_fast_card_leaves_room_for_sequences),
         cmocka_unit_test(micro_batches_nearly_double_a_batch),
         cmocka_unit_test(rows_of_a_step_are_divided_evenly),
-        cmocka_unit_test(tensor_parallel_is_chosen_by_cost),
+        cmocka_unit_test(tensor_parallel_reads_half_of_the_weights_on_each),
+        cmocka_unit_test(the_way_to_share_is_chosen_by_cost_or_asked_for),
+        cmocka_unit_test(the_calls_of_one_host_limit_a_step),
+        cmocka_unit_test(tensor_parallel_that_is_not_possible_has_a_reason),
+        cmocka_unit_test(tensor_parallel_divides_the_cache),
         cmocka_unit_test(what_cannot_be_planned_is_said),
         cmocka_unit_test(a_plan_of_two_devices_reads_like_a_table),
     };

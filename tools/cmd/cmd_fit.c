@@ -173,7 +173,9 @@ static void print_bars(struct str *s, const struct fit *f, const struct plan *p)
     int used = 0;
     for (int d = 0; d < f->n_card; d++) {
         const struct plan_share *one = &p->share[d];
-        if (f->n_card > 1 && one->n)
+        if (f->n_card > 1 && p->split == PLAN_ROWS)
+            str_addf(s, "  %d %s, 1/%d of every matrix\n", d, f->card[d].name, f->n_card);
+        else if (f->n_card > 1 && one->n)
             str_addf(s, "  %d %s, layers %d to %d\n", d, f->card[d].name, one->first,
                      one->first + one->n - 1);
         else if (f->n_card > 1)
@@ -216,6 +218,14 @@ static void print_places(struct str *s, const struct plan *p)
              gb(p->ring_bytes));
 }
 
+static void print_split(struct str *s, const char *what, const struct cost *one,
+                        const struct cost *all, int n_seq)
+{
+    if (one->step_s > 0 && all->step_s > 0)
+        str_addf(s, "  %s: %.2f tok/s for 1 sequence, %.1f for %d\n", what, 1 / one->step_s,
+                 n_seq / all->step_s, n_seq);
+}
+
 /* The ways between cards, and both forms of sharing. */
 static void print_sharing(struct str *s, const struct fit *f, const struct plan *p)
 {
@@ -229,8 +239,12 @@ static void print_sharing(struct str *s, const struct fit *f, const struct plan 
         str_addf(s,
                  "  %d micro-batches from %d sequences on, so that cards work at the same time\n",
                  p->n_micro, p->micro_rows);
-    if (p->split == PLAN_LAYERS)
-        str_addf(s, "  runs of layers: %s\n", p->why_layers);
+    print_split(s, "runs of layers", &p->layers_one, &p->layers_all, p->layers_n_seq);
+    print_split(s, "tensor parallel", &p->rows_one, &p->rows_all, p->rows_n_seq);
+    str_addf(s, "  chosen: %s; %s\n",
+             p->split == PLAN_ROWS ? "tensor parallel (--split rows)"
+                                   : "runs of layers (--split layers)",
+             p->why);
 }
 
 static void print_plan(struct str *s, const struct fit *f, const struct plan *p,
@@ -346,6 +360,12 @@ static void print_text(const struct fit *f, struct plan *p, const bool *ok, cons
     str_free(&s);
 }
 
+static void json_rate(struct str *s, const char *key, double rate)
+{
+    str_addf(s, ", \"%s\": ", key);
+    str_add_number(s, rate, 6);
+}
+
 static void json_cards(struct str *s, const struct fit *f, const struct plan *p)
 {
     if (f->n_card < 2)
@@ -361,12 +381,13 @@ static void json_cards(struct str *s, const struct fit *f, const struct plan *p)
                  d ? ", " : "", f->card[d].name, one->first, one->n, one->vram_weight_bytes,
                  one->stream_bytes, one->host_bytes, one->kv_bytes, one->total_bytes);
     }
-    str_addf(s,
-             "], \"micro_batches\": %d, \"tensor_parallel\": %s, \"layers_because\": ", p->n_micro,
-             p->split == PLAN_ROWS ? "true" : "false");
-    str_add_json(s, p->why_layers, strlen(p->why_layers));
+    str_addf(s, "], \"micro_batches\": %d, \"split\": \"%s\", \"because\": ", p->n_micro,
+             plan_split_name(p->split));
+    str_add_json(s, p->why, strlen(p->why));
+    if (p->layers_one.step_s > 0)
+        json_rate(s, "layers_tokens_per_second_1", 1 / p->layers_one.step_s);
     if (p->rows_one.step_s > 0)
-        str_addf(s, ", \"tensor_parallel_tokens_per_second_1\": %.6g", 1 / p->rows_one.step_s);
+        json_rate(s, "rows_tokens_per_second_1", 1 / p->rows_one.step_s);
 }
 
 static void json_plan(struct str *s, const struct fit *f, const struct plan *p, enum plan_mode mode)
@@ -501,6 +522,7 @@ static int simulate(struct fit *f, const struct plan *p, const bool *ok, struct 
                                       .ram_bytes = f->opt.ram_bytes,
                                       .rates = f->rates,
                                       .mode = i ? PLAN_THROUGHPUT : PLAN_LATENCY,
+                                      .split = p[i].split,
                                       .cpu_layers = fit_n_host(f),
                                       .n_ctx = f->opt.n_ctx,
                                       .n_seq = n_seq,
@@ -595,6 +617,7 @@ static int run(int argc, char **argv)
          .group = 3,
          .doc = "Sequences computed together; 0 is the fastest number, up to 256."},
         {.flag = "placement", .group = 3},
+        {.flag = "split", .group = 3},
         {.flag = "cpu-layers", .group = 3}};
     struct cli_rows rows;
     struct fit f = {.mix = MIX_Q4_K_M, .knobs = &rows, .path = STR_INIT, .draft_path = STR_INIT};

@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "cpu_rate.h"
-#include "devices.h"
 
 static const double ops_share = 0.5;   /* of a card's int8 peak that long prompts reach */
 static const double step_s = 1e-4;     /* scheduling between two steps */
@@ -12,8 +11,6 @@ static const double launch_s = 1.5e-6; /* cost.h */
 static const double host_rate = 55e9;  /* bytes/s of two channels of DDR5 */
 /* of that rate: what CPU and link together get of the same memory */
 static const double dram_share = 65.0 / 55;
-/* assumed for an all-reduce of a few rows: with peer access, and through main memory */
-static const double reduce_peer_s = 2e-5, reduce_host_s = 5e-5;
 enum { HOST_CORES = 8 }; /* of a desktop CPU */
 
 struct sheet { /* of a card */
@@ -81,8 +78,6 @@ error_t fit_machine_cards(struct fit *f, struct argp_state *st, const char *arg)
 static void fit_ways(struct fit *f)
 {
     const int n = f->n_card;
-    double slowest = 0;
-    bool peers = true;
     for (int a = 0; a < n; a++)
         for (int b = 0; b < n; b++) {
             const struct fit_card *x = &f->card[a], *y = &f->card[b];
@@ -90,14 +85,7 @@ static void fit_ways(struct fit *f)
             *h = (struct cost_hop){.hop_s = f->rates.hop_s, .peer = x->peer > 0 && y->peer > 0};
             h->rate =
                 h->peer ? (x->peer < y->peer ? x->peer : y->peer) : 1 / (1 / x->link + 1 / y->link);
-            peers = peers && h->peer;
-            if (a != b && (slowest == 0 || h->rate < slowest))
-                slowest = h->rate;
         }
-    /* a ring of n sends the result 2 (n - 1) / n times over each way */
-    f->rows = (struct plan_rows){.missing = DEVICES_ROWS_MISSING,
-                                 .reduce_s = peers ? reduce_peer_s : reduce_host_s,
-                                 .rate = n > 1 ? slowest * n / (2.0 * (n - 1)) : 0};
 }
 
 /* A card without arithmetic: it knows what its kernels need. */

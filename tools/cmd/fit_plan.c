@@ -18,15 +18,17 @@ int fit_n_host(const struct fit *f)
     return f->opt.cpu_layers.set ? f->opt.cpu_layers.value : PLAN_ANY;
 }
 
-/* Bytes of activations and scratch of an engine's steps. */
-static uint64_t workspace(const struct fit *f, const struct model *m, int n_seq, int max_draft)
+/* Bytes of activations and scratch of an engine's steps; n_share devices of tensor parallel. */
+static uint64_t workspace(const struct fit *f, const struct model *m, int n_seq, int max_draft,
+                          int n_share)
 {
     const struct forward_load load = {.n_seq = n_seq,
                                       .batch_tokens = n_seq > BATCH_ROWS ? n_seq : BATCH_ROWS,
                                       .n_ctx = f->opt.n_ctx,
                                       .page_tokens = PAGE,
                                       .max_draft = max_draft};
-    const struct forward_limits lim = forward_limits_for(m, &load);
+    struct forward_limits lim = forward_limits_for(m, &load);
+    lim.n_share = n_share;
     return forward_workspace(m, f->ops, &lim);
 }
 
@@ -60,7 +62,8 @@ static void plan_cards(const struct fit *f, struct plan_device *device, struct p
     in->n_device = f->n_card;
     in->device = device;
     in->hop = f->hop;
-    in->rows = f->rows;
+    in->rows.copy_s = PLAN_COPY_S;
+    in->rows.call_s = PLAN_CALL_S;
 }
 
 /* The input of a plan. device: room for PLAN_DEVICES, layer: for 2 n_layer numbers. */
@@ -73,11 +76,12 @@ static int plan_question(const struct fit *f, int n_seq, enum plan_mode mode,
                               .kv_bytes = f->kv_bytes,
                               .n_ctx = pages(f->opt.n_ctx) * PAGE,
                               .n_seq = n_seq,
-                              .workspace_bytes = workspace(f, m, n_seq, 0),
+                              .workspace_bytes = workspace(f, m, n_seq, 0, 1),
                               .on_device = true,
                               .vram_bytes = f->opt.vram_bytes,
                               .ram_bytes = f->opt.ram_bytes,
                               .mode = mode,
+                              .split = f->opt.split,
                               .n_host = fit_n_host(f),
                               .rates = f->rates,
                               .kv_len = f->opt.n_ctx};
@@ -87,6 +91,7 @@ static int plan_question(const struct fit *f, int n_seq, enum plan_mode mode,
     in->rates.host_row = cpu_rate_row(&m->w, f->opt.isa, f->cores);
     plan_cards(f, device, in);
     model_plan_sizes(m, layer, in);
+    in->rows.workspace_bytes = workspace(f, m, n_seq, 0, f->n_card);
     return 0;
 }
 
@@ -162,7 +167,7 @@ int fit_speculate(const struct fit *f, struct fit_speculation *out, struct err *
     const uint64_t read =
         weights_bytes(w) - (weights_tied(w) ? 0 : weights_part_bytes(w, PART_EMBED, 0));
     *out = (struct fit_speculation){.draft_bytes =
-                                        weights_bytes(w) + kv + workspace(f, m, 1, FIT_DRAFT)};
+                                        weights_bytes(w) + kv + workspace(f, m, 1, FIT_DRAFT, 1)};
     const int n = m->hp.n_layer;
     const double launches = cost_launches(n, (double)model_more_launches(m) / n, 1);
     out->draft_s = FIT_DRAFT *

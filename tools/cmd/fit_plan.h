@@ -37,7 +37,6 @@ struct fit {
     struct fit_card card[PLAN_DEVICES];
     int n_card;
     struct cost_hop hop[PLAN_DEVICES * PLAN_DEVICES]; /* (n_card, n_card) */
-    struct plan_rows rows;
     /* made */
     struct str path, draft_path; /* of the files that the names mean */
     struct sketch of;

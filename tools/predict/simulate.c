@@ -252,14 +252,18 @@ int simulate_run(const struct simulate *in, struct simulated *out, struct err *e
                                        .max_draft = in->max_draft,
                                        .spoil_drafts = in->spoil,
                                        .placement = in->mode,
+                                       .split = in->split,
                                        .link_limit = in->link_limit,
                                        .cpu_layers = {in->cpu_layers != PLAN_ANY, in->cpu_layers},
                                        .ram_bytes = in->ram_bytes,
                                        .devices = {.item = {"all"}, .n = in->n_more > 0},
                                        .rates = rates,
-                                       .n_rates = 1 + in->n_more};
+                                       .n_rates = 1 + in->n_more,
+                                       .peer_rate = in->peer};
     TRY_DONE(engine_open(&opt, &en, e));
     const struct plan *plan = engine_info(en)->plan;
+    if (plan->split == PLAN_ROWS)
+        sim_calls(sim, PLAN_CALL_S, PLAN_COPY_S);
     TRY_DONE(run_init(&run, in, plan->n_seq > 0 ? plan->n_seq : 1, sim, e));
     rc = run_all(&run, en, e);
     if (rc == 0)

@@ -17,7 +17,8 @@ struct simulate {
     double peer;       /* bytes/s from card to card; 0 = through main memory */
     double link_limit; /* bytes/s, as the engine's option; 0 = none */
     enum plan_mode mode;
-    int cpu_layers; /* PLAN_ANY = the mode decides */
+    enum plan_split split; /* of several cards */
+    int cpu_layers;        /* PLAN_ANY = the mode decides */
     int n_ctx, n_seq;
     enum fmt kv_fmt;
     const char *draft_model; /* NULL = none */
@@ -46,7 +47,8 @@ struct simulated {
     size_t n_span;
 };
 
-/* Errors as engine_open; ERR_USAGE when n_ctx is too short for n_seq sequences to meet. */
+/* A plan of tensor parallel: calls and copies take PLAN_CALL_S and PLAN_COPY_S, too (sim.h).
+ * Errors as engine_open; ERR_USAGE when n_ctx is too short for n_seq sequences to meet. */
 int simulate_run(const struct simulate *in, struct simulated *out, struct err *e);
 void simulated_free(struct simulated *r);
 
