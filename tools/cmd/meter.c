@@ -53,7 +53,7 @@ static void parts(const struct run_progress *p, const struct health_now *h, char
         double each = p->joules / (double)p->n_joules;
         snprintf(part[PART_ENERGY], 48, each < 10 ? "  %.2g J/q" : "  %.0f J/q", each);
     }
-    if (isfinite(used->now) && isfinite(total->now))
+    if (isfinite(used->now) && isfinite(total->now) && total->now > 0)
         snprintf(part[PART_VRAM], 48, "  %.1f/%.1f GiB", used->now / 1073741824.0,
                  total->now / 1073741824.0);
 }
