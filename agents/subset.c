@@ -266,8 +266,7 @@ static int subset_run_ids(const char *dir, struct records *rs, const char ***lis
     for (size_t i = 0; i < rs->n; i++) {
         const struct records_row *r = &rs->r[i];
         const char *id = r->origin ? r->origin : r->id;
-        const bool again = *n && !strcmp((*list)[*n - 1], id); /* variants follow their origin */
-        if (r->kind == MEDQA_QUESTION && !again)
+        if (r->kind == MEDQA_QUESTION) /* an id may come several times, of its variants */
             (*list)[(*n)++] = id;
     }
 done:

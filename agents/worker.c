@@ -191,6 +191,8 @@ void worker_end(struct worker *w, const char *figures, int rc, const struct err 
         (void)worker_send(w->fd, WORKER_FIGURES, 0, figures, strlen(figures), &ignored);
     if (rc < 0)
         worker_failed(w->fd, rc, why);
+    else
+        (void)worker_send(w->fd, WORKER_ENDED, 0, "", 0, &ignored);
 }
 
 void worker_close(struct worker *w)

@@ -11,6 +11,7 @@ enum worker_kind {
     WORKER_READY,        /* number: cases in flight */
     WORKER_DONE,         /* number: of the question; text: lines of its trace */
     WORKER_FIGURES,      /* text */
+    WORKER_ENDED,        /* its part of the run is over; later messages are of the next run */
     WORKER_ERROR,        /* number: ERR_*; text: message */
     WORKER_GIVE,         /* number: of the question; text: why it is failed without asking, or "" */
     WORKER_OVER,         /* no more questions */

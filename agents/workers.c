@@ -10,8 +10,10 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "check.h"
 #include "clock.h"
 #include "log.h"
 #include "mem.h"
@@ -34,14 +36,16 @@ struct workers_one {
     pid_t pid; /* 0 = there is none */
     int fd;
     struct str in, identity, about;
-    bool ready, over, alone;
+    bool ready, over, alone, ended; /* of the present run */
     int slots;
     size_t flight;
 };
 
 struct workers {
+    int n;
+    struct workers_one *w; /* (n) */
+    /* of the present run */
     const struct workers_options *o;
-    struct workers_one *w;     /* (o->n) */
     struct workers_item *item; /* (o->n_question) */
     size_t next;               /* no item before it waits, unless it came back */
     size_t open;               /* items that are not finished */
@@ -283,6 +287,9 @@ static int workers_message(struct workers *s, int number, const struct worker_fr
         str_adds(&s->out->figures, s->out->figures.len > 1 ? ", " : "");
         str_add(&s->out->figures, text, (size_t)f->n);
         return str_ok(&s->out->figures, "figures", e);
+    case WORKER_ENDED:
+        w->ended = true;
+        return 0;
     case WORKER_ERROR:
         if (f->number == ERR_CANCEL && s->stopped)
             return 0;
@@ -295,17 +302,15 @@ static int workers_message(struct workers *s, int number, const struct worker_fr
     FAIL(e, ERR_BUG, "worker %d sends message %d", number + 1, (int)f->kind);
 }
 
-/* Handles all whole messages that have come. *gone: there will be no more. */
-static void workers_listen(struct workers *s, int number, bool *gone)
+/* Handles the whole messages that have come, up to the end of the run. */
+static void workers_handle(struct workers *s, int number)
 {
     struct workers_one *w = &s->w[number];
     struct err e = {.code = 0};
     struct worker_frame f;
     const char *text;
-    int rc = worker_receive(w->fd, &w->in, gone, &e);
-    if (rc < 0)
-        workers_fail(s, rc, &e);
-    while (worker_next(&w->in, &f, &text)) {
+    int rc;
+    while (!w->ended && worker_next(&w->in, &f, &text)) {
         /* after an error of the disk, cases are lost and asked again by the next start */
         if (!s->rc || s->rc == ERR_CANCEL || f.kind == WORKER_FIGURES) {
             e = (struct err){.code = 0};
@@ -315,6 +320,16 @@ static void workers_listen(struct workers *s, int number, bool *gone)
         }
         worker_drop(&w->in, &f);
     }
+}
+
+/* Reads what has come. *gone: there will be no more. */
+static void workers_listen(struct workers *s, int number, bool *gone)
+{
+    struct err e = {.code = 0};
+    const int rc = worker_receive(s->w[number].fd, &s->w[number].in, gone, &e);
+    if (rc < 0)
+        workers_fail(s, rc, &e);
+    workers_handle(s, number);
 }
 
 /* ---- deaths ---------------------------------------------------------------------------------- */
@@ -339,7 +354,7 @@ static void workers_buried(struct workers *s, int number)
     struct err e = {.code = 0};
     int status = 0;
     const size_t flight = w->flight;
-    const bool wanted = w->over || s->stopped || s->rc;
+    const bool wanted = w->over || w->ended || s->stopped || s->rc;
     while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR) {
     }
     const long pid = (long)w->pid;
@@ -389,11 +404,17 @@ static void workers_show(struct workers *s, bool always)
         s->o->progress(p, s->o->user);
 }
 
+/* Is there more to hear of this worker? After an error all of them end. */
+static bool workers_busy(const struct workers *s, int number)
+{
+    return s->w[number].pid && (!s->w[number].ended || s->rc);
+}
+
 static size_t workers_alive(const struct workers *s)
 {
     size_t n = 0;
     for (int i = 0; i < s->o->n; i++)
-        n += s->w[i].pid != 0;
+        n += workers_busy(s, i);
     return n;
 }
 
@@ -430,7 +451,7 @@ static void workers_step(struct workers *s, struct pollfd *fd, int *of)
 {
     nfds_t n = 0;
     for (int i = 0; i < s->o->n; i++)
-        if (s->w[i].pid) {
+        if (workers_busy(s, i)) {
             fd[n] = (struct pollfd){.fd = s->w[i].fd, .events = POLLIN};
             of[n++] = i;
         }
@@ -456,7 +477,9 @@ static int workers_loop(struct workers *s, struct err *e)
     int *of = mem_zalloc((size_t)s->o->n, sizeof *of);
     int rc = fd && of ? 0 : NOMEM(e, (size_t)s->o->n * sizeof *fd, "workers");
     for (int i = 0; i < s->o->n && rc == 0; i++)
-        rc = workers_start(s, i, e);
+        rc = s->w[i].pid ? 0 : workers_start(s, i, e);
+    for (int i = 0; i < s->o->n; i++)
+        workers_handle(s, i); /* of this run, but read during the one before */
     if (rc < 0)
         workers_fail(s, rc, e);
     while (fd && of && workers_alive(s))
@@ -471,24 +494,99 @@ static int workers_loop(struct workers *s, struct err *e)
     return 0;
 }
 
+/* Forgets the run before. */
+static void workers_renew(struct workers *s, const struct workers_options *o,
+                          struct workers_outcome *out)
+{
+    for (int i = 0; i < s->n; i++) {
+        struct workers_one *w = &s->w[i];
+        if (!w->pid)
+            continue;
+        str_clear(&w->identity);
+        str_clear(&w->about);
+        w->ready = w->over = w->alone = w->ended = false;
+        w->flight = 0;
+    }
+    *s = (struct workers){.n = s->n,
+                          .w = s->w,
+                          .o = o,
+                          .out = out,
+                          .open = o->n_question,
+                          .identity = STR_INIT,
+                          .begin = clock_ns()};
+}
+
+int workers_open(int n, struct workers **out, struct err *e)
+{
+    struct workers *s = mem_zalloc(1, sizeof *s);
+    struct workers_one *w = mem_zalloc((size_t)n, sizeof *w);
+    if (!s || !w) {
+        mem_free(s);
+        mem_free(w);
+        return NOMEM(e, (size_t)n * sizeof *w, "workers");
+    }
+    *s = (struct workers){.n = n, .w = w};
+    *out = s;
+    return 0;
+}
+
+int workers_turn(struct workers *s, const struct workers_options *o, struct trace **t,
+                 struct workers_outcome *out, struct err *e)
+{
+    int rc;
+    CHECK(o->n == s->n);
+    *out = (struct workers_outcome){.progress = {.total = o->n_question}, .figures = STR_INIT};
+    str_adds(&out->figures, "[");
+    workers_renew(s, o, out);
+    s->item = mem_zalloc(o->n_question ? o->n_question : 1, sizeof *s->item);
+    rc = s->item ? workers_loop(s, e) : NOMEM(e, o->n_question * sizeof *s->item, "a queue");
+    str_adds(&out->figures, "]");
+    *t = s->trace;
+    mem_free(s->item);
+    str_free(&s->identity);
+    s->item = NULL;
+    return rc;
+}
+
+/* Has the worker ended? Waits a moment if not. */
+static bool workers_reap(struct workers_one *w)
+{
+    const struct timespec t = {.tv_nsec = (long)WORKERS_POLL_MS * 100000};
+    int status;
+    const pid_t pid = waitpid(w->pid, &status, WNOHANG);
+    if (pid == 0 || (pid < 0 && errno == EINTR)) {
+        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &t, NULL);
+        return false;
+    }
+    workers_forget(w);
+    return true;
+}
+
+void workers_close(struct workers *s)
+{
+    struct err e;
+    const int64_t begin = clock_ns();
+    if (!s)
+        return;
+    for (int i = 0; i < s->n; i++)
+        if (s->w[i].pid)
+            (void)worker_send(s->w[i].fd, WORKER_STOP, 0, "", 0, &e);
+    for (int i = 0; i < s->n; i++)
+        while (s->w[i].pid && !workers_reap(&s->w[i]))
+            if (clock_ns() - begin > WORKERS_END_NS)
+                kill(s->w[i].pid, SIGKILL);
+    mem_free(s->w);
+    mem_free(s);
+}
+
 int workers_run(const struct workers_options *o, struct trace **t, struct workers_outcome *out,
                 struct err *e)
 {
-    struct workers s = {.o = o, .out = out, .open = o->n_question, .identity = STR_INIT};
-    int rc = 0;
-    *out = (struct workers_outcome){.progress = {.total = o->n_question}, .figures = STR_INIT};
-    str_adds(&out->figures, "[");
-    s.w = mem_zalloc((size_t)o->n, sizeof *s.w);
-    s.item = mem_zalloc(o->n_question ? o->n_question : 1, sizeof *s.item);
-    s.begin = clock_ns();
-    if (!s.w || !s.item)
-        rc = NOMEM(e, o->n_question * sizeof *s.item, "a queue");
-    if (rc == 0)
-        rc = workers_loop(&s, e);
-    str_adds(&out->figures, "]");
-    *t = s.trace;
-    mem_free(s.w);
-    mem_free(s.item);
-    str_free(&s.identity);
+    struct workers *s = NULL;
+    *t = NULL;
+    *out = (struct workers_outcome){.figures = STR_INIT};
+    TRY(workers_open(o->n, &s, e));
+    const int rc = workers_turn(s, o, t, out, e);
+    workers_close(s);
     return rc;
 }

@@ -10,6 +10,8 @@
  * - A worker that dies is replaced. Its questions go back to the queue. A question that was in
  *   flight at two deaths is asked again alone. At the third death it is recorded as failed.
  * - A worker that dies before it is ready, three times in a row, ends the run.
+ * - A worker may serve several runs in turn, and open its engine once for them. The order of the
+ *   runs is the same for all. A worker that is replaced begins with the present run.
  * - A worker ends when its parent is gone. It ignores signals of the terminal; the parent passes
  *   the end on.
  */
@@ -53,9 +55,17 @@ struct workers_outcome {
     size_t deaths, failed_by_deaths;
     struct str figures; /* JSON array: figures of the workers that ended by themselves */
 };
-/* 0 when every question is in the trace. The parent must have no other thread. Errors as
- * run_questions; an error of a worker ends the run. *t: the trace that `ready` opened, also after
- * an error; NULL = none. */
+struct workers;
+/* n workers, none of which has been started. ERR_NOMEM. */
+int workers_open(int n, struct workers **out, struct err *e);
+/* One run by them; o->n is their number. Starts those that are missing; the others go on from the
+ * run before. 0 when every question is in the trace. The parent must have no other thread. Errors
+ * as run_questions; an error of a worker ends the run, and then all workers end. *t: the trace that
+ * `ready` opened, also after an error; NULL = none. */
+int workers_turn(struct workers *s, const struct workers_options *o, struct trace **t,
+                 struct workers_outcome *out, struct err *e);
+void workers_close(struct workers *s); /* waits for their end; accepts NULL */
+/* The three in a row. */
 int workers_run(const struct workers_options *o, struct trace **t, struct workers_outcome *out,
                 struct err *e);
 
@@ -69,7 +79,8 @@ int worker_open(int fd, const char *identity, const char *about,
                 struct worker **out, struct err *e);
 /* Its questions; lives as long as the worker. */
 const struct run_feed *worker_feed(struct worker *w);
-/* Tells how it ended: figures is a JSON object or "", rc and why the error of the run. */
+/* Tells how the run ended: figures is a JSON object or "", rc and why its error. After an error the
+ * process has to end. Otherwise it may open the next run on the same socket. */
 void worker_end(struct worker *w, const char *figures, int rc, const struct err *why);
 void worker_close(struct worker *w); /* accepts NULL */
 /* The error of a worker that could not open. */

@@ -1,6 +1,11 @@
 /* The choice among the records of a question file. */
 #include "subset.h"
+
+#include "jdoc.h"
+#include "outfile.h"
+#include "records.h"
 #include "test.h"
+#include "vary.h"
 
 static const char rejected[] = "{\"question\": \"\", \"options\": {\"A\": \"a\"}}\n";
 
@@ -184,6 +189,106 @@ static void ids_are_read_from_lines(void **state)
     arena_free(&a);
 }
 
+/* A choice of records and its variants, as a run's folder keeps them. */
+struct kept {
+    char dir[256];
+    json_t *identity;
+    struct str records;
+};
+
+static void keep(struct kept *k, const struct subset *s, bool varied)
+{
+    struct medqa m = {.n = 0};
+    struct str about = STR_INIT, identity = STR_INIT;
+    char path[300];
+    struct err e;
+    *k = (struct kept){.records = STR_INIT};
+    test_mkdir(k->dir);
+    make(&m, 30, 4, 9);
+    take(s, &m, &about);
+    if (varied) {
+        const struct vary vary = {.kind = VARY_CYCLIC};
+        struct vary_count count;
+        struct str text = STR_INIT;
+        ok(vary_take(&vary, &m, 0, &count, &text, &e));
+        str_free(&text);
+    }
+    records_write(&m, &k->records);
+    str_addf(&identity, "{\"subset\": %s%s}", about.s,
+             varied ? ", \"variants\": {\"kind\": \"cyclic\"}" : "");
+    ok(jdoc_load(identity.s, identity.len, &k->identity, &e));
+    snprintf(path, sizeof path, "%s/records.jsonl", k->dir);
+    ok(outfile_save(path, k->records.s, k->records.len, &e));
+    str_free(&about);
+    str_free(&identity);
+    medqa_free(&m);
+}
+
+static void forget(struct kept *k)
+{
+    test_rmdir(k->dir);
+    json_decref(k->identity);
+    str_free(&k->records);
+}
+
+static int take_again(void *user)
+{
+    const struct kept *k = user;
+    struct medqa m = {.n = 0};
+    struct str records = STR_INIT;
+    struct err e = {.code = 0};
+    make(&m, 30, 4, 9);
+    int rc = subset_recorded(k->dir, k->identity, &m, &e);
+    if (rc == 0)
+        rc = vary_recorded(k->dir, k->identity, &m, &e);
+    if (rc == 0) {
+        records_write(&m, &records);
+        rc = str_ok(&records, "records", &e);
+    }
+    if (rc == 0)
+        assert_string_equal(records.s, k->records.s);
+    else if (rc != ERR_NOMEM)
+        print_message("%s\n", e.msg);
+    str_free(&records);
+    medqa_free(&m);
+    return rc;
+}
+
+static void a_recorded_choice_is_taken_again(void **state)
+{
+    (void)state;
+    struct medqa m = {.n = 0};
+    struct kept k;
+    struct err e;
+    make(&m, 30, 4, 9);
+    const char *const ids[] = {m.question[3].id, m.question[20].id, m.question[12].id,
+                               m.question[7].id};
+    const struct subset some[] = {{.step = "step1"},
+                                  {.sample = 8, .seed = 3},
+                                  {.step = "step2&3", .sample = 5, .seed = 1},
+                                  {.ids = ids, .n_ids = 4},
+                                  {.ids = ids, .n_ids = 4, .sample = 2, .seed = 9}};
+    for (size_t i = 0; i < 2 * sizeof some / sizeof some[0]; i++) {
+        keep(&k, &some[i / 2], i % 2);
+        assert_int_equal(take_again(&k), 0);
+        forget(&k);
+    }
+    /* another data file, and no choice */
+    keep(&k, &some[1], false);
+    struct medqa other = {.n = 0};
+    make(&other, 12, 4, 9);
+    fails(subset_recorded(k.dir, k.identity, &other, &e), ERR_DATA,
+          "the choice of records is not that of the run");
+    medqa_free(&other);
+    make(&other, 30, 4, 9);
+    json_object_del(k.identity, "subset");
+    ok(subset_recorded(k.dir, k.identity, &other, &e));
+    assert_int_equal(other.n_records, 30);
+    medqa_free(&other);
+    forget(&k);
+    medqa_free(&m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -193,6 +298,7 @@ int main(void)
         cmocka_unit_test(rejected_records_and_duplicates_may_be_drawn),
         cmocka_unit_test(steps_and_ids_choose_questions),
         cmocka_unit_test(ids_are_read_from_lines),
+        cmocka_unit_test(a_recorded_choice_is_taken_again),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

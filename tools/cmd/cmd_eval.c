@@ -108,8 +108,8 @@ static const struct argp_option rows[] = {
      "start at once, one copies and the others wait (agents/CLUSTER.md)",
      2},
     {"workers", OPT_WORKERS, "N", 0,
-     "N processes with an engine each, which share the CPU's cores and one queue of questions. A "
-     "process that dies is replaced (agents/CLUSTER.md)",
+     "N processes with an engine each, which share the CPU's cores, the GPUs of 'devices' and one "
+     "queue of questions. A process that dies is replaced (agents/CLUSTER.md)",
      2},
     {"curve", OPT_CURVE, "FILE.svg", 0,
      "draw tokens a second and the use of the KV cache over time", 2},
@@ -438,15 +438,15 @@ static int by_workers(const struct options *o, const struct config *base, const 
                       const struct runfolder_asked *a, const struct str *subset,
                       const struct str *variants, const atomic_int *stop, struct err *e)
 {
-    const struct eval_workers_ask ask = {.clinic = &o->clinic,
-                                         .base = base,
-                                         .data = m,
-                                         .asked = *a,
-                                         .subset = subset->len ? subset->s : NULL,
-                                         .variants = variants->len ? variants->s : NULL,
-                                         .paraphrases = variants_text(&o->variants),
+    const struct eval_workers_ask ask = {.job = {.config = base,
+                                                 .data = m,
+                                                 .asked = *a,
+                                                 .subset = subset->len ? subset->s : NULL,
+                                                 .variants = variants->len ? variants->s : NULL,
+                                                 .paraphrases = variants_text(&o->variants),
+                                                 .dir = o->out},
+                                         .clinic = &o->clinic,
                                          .data_path = o->data,
-                                         .out = o->out,
                                          .n = o->workers,
                                          .concurrency = o->concurrency,
                                          .shuffle = o->shuffle,
@@ -604,7 +604,7 @@ done:
 }
 
 /* Combinations of --shard and --workers that make no sense. */
-static int check_tasks(const struct options *o, bool grid, struct err *e)
+static int check_tasks(const struct options *o, struct err *e)
 {
     const char *with = o->match             ? "--match-tokens"
                        : o->curve           ? "--curve"
@@ -616,10 +616,8 @@ static int check_tasks(const struct options *o, bool grid, struct err *e)
         FAIL(e, ERR_USAGE, "--dry-run is of --shard, which is not given; add --shard 1/N");
     if (o->workers && (with || o->shard.shard.n))
         FAIL(e, ERR_USAGE, "%s does not go with --workers", with ? with : "--shard");
-    if (o->workers && grid)
-        FAIL(e, ERR_USAGE,
-             "--workers is for one run, and the configuration holds an experiment; divide it by "
-             "--shard");
+    if (o->workers && o->clinic.ranges.nvtx == RANGES_ON)
+        FAIL(e, ERR_USAGE, "--nvtx does not go with --workers: profile one process");
     if (!o->shard.shard.n)
         return o->out ? shard_refuse_unmerged(o->out, e) : 0;
     if (!o->out)
@@ -657,6 +655,7 @@ static int experiment(const struct options *o, const struct config *base, struct
                                    .n = o->n,
                                    .shard = o->shard,
                                    .variants = o->variants,
+                                   .workers = o->workers,
                                    .concurrency = o->concurrency,
                                    .shuffle = o->shuffle,
                                    .fresh = o->fresh,
@@ -721,7 +720,7 @@ static int run(int argc, char **argv)
     if (rc == 0)
         rc = clinic_config(&o.clinic, &base, &e);
     if (rc == 0)
-        rc = check_tasks(&o, grid_given(&base), &e);
+        rc = check_tasks(&o, &e);
     if (rc == 0) {
         o.own = *(const struct tool_options *)config_of(&base, &tool_option_set);
         rc = grid_given(&base) ? experiment(&o, &base, &e) : evaluate(&o, &base, &e);

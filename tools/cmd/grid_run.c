@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "eval_workers.h"
 #include "folder.h"
 #include "grid_table.h"
 #include "gridcell.h"
@@ -48,6 +49,9 @@ struct grid_state_of_run {
     struct meter meter;
     struct meter_whole whole;
     struct energy *energy; /* of the present cell */
+    struct eval_crew *crew;
+    struct health_now health; /* of workers: nothing is known */
+    char job[RUNFOLDER_PATH]; /* the folder of the last job that was asked for */
     size_t n_failed, n_items;
 };
 
@@ -482,10 +486,41 @@ static int open_model(struct grid_state_of_run *s, const struct grid_cell *c, st
 }
 
 /* Reports of the cell's folder, without a table. cause: of an end before its time; NULL = none. */
-static int report(struct trace *t, const char *dir, const char *cause, struct err *e)
+static int report(struct trace *t, const char *dir, const char *engine, const char *cause,
+                  struct err *e)
 {
-    return trace_results(t)->n || !cause ? runfolder_report(t, dir, NULL, "", cause, e)
+    return trace_results(t)->n || !cause ? runfolder_report(t, dir, NULL, engine, cause, e)
                                          : trace_stopped(t, cause, e);
+}
+
+/* After the questions of a cell: counts, seals and reports. engine: as in runfolder_report; rc and
+ * e: of the questions. */
+static int end_cell(struct grid_state_of_run *s, struct grid_cell *c, struct trace *t,
+                    const char *dir, const struct run_progress *p, const char *engine, int rc,
+                    struct err *e)
+{
+    const struct runfolder_asked *asked = cell_asked(s, c);
+    struct pace *pace = &s->pace[kind(s, c)];
+    struct err ignored;
+    if (t && p->total) { /* it began */
+        c->done = p->done;
+        c->correct = p->correct;
+    }
+    pace->fresh += p->fresh;
+    pace->seconds += p->seconds;
+    if (rc < 0) {
+        if (t)
+            (void)report(t, dir, engine, e->msg, &ignored);
+        return rc;
+    }
+    TRY(trace_seal(t, e));
+    TRY(report(t, dir, engine, NULL, e));
+    s->n_items += p->failed + asked->rejected;
+    c->state = GRID_DONE;
+    if (!s->o->clinic->quiet)
+        fprintf(stderr, "cell %zu/%zu %s: %zu of %zu right, %.1f s\n", s->whole.at, s->whole.n,
+                c->name, c->correct, asked->records, p->seconds);
+    return 0;
 }
 
 static int ask(struct grid_state_of_run *s, struct grid_cell *c, struct clinic *k, struct err *e)
@@ -494,7 +529,6 @@ static int ask(struct grid_state_of_run *s, struct grid_cell *c, struct clinic *
     struct trace *t = NULL;
     struct run_progress p = {.done = 0};
     const struct runfolder_asked *asked = cell_asked(s, c);
-    struct err ignored;
     int rc;
     cell_dir(s, c, path);
     struct clinic_trace ct = {.dir = path,
@@ -522,26 +556,75 @@ static int ask(struct grid_state_of_run *s, struct grid_cell *c, struct clinic *
         meter_close(&s->meter);
     else
         meter_clear(&s->meter);
-    if (p.total) { /* it began */
-        c->done = p.done;
-        c->correct = p.correct;
-    }
-    struct pace *pace = &s->pace[kind(s, c)];
-    pace->fresh += p.fresh;
-    pace->seconds += p.seconds;
-    if (rc < 0) {
-        (void)report(t, dir, e->msg, &ignored);
-        goto done;
-    }
-    TRY_DONE(trace_seal(t, e));
-    TRY_DONE(report(t, dir, NULL, e));
-    s->n_items += p.failed + asked->rejected;
-    c->state = GRID_DONE;
-    if (!s->o->clinic->quiet)
-        fprintf(stderr, "cell %zu/%zu %s: %zu of %zu right, %.1f s\n", s->whole.at, s->whole.n,
-                c->name, c->correct, asked->records, p.seconds);
+    rc = end_cell(s, c, t, dir, &p, "", rc, e);
 done:
     trace_close(t);
+    return rc;
+}
+
+/* ---- cells by workers ------------------------------------------------------------------------ */
+
+/* The cell at that place in the order of running. */
+static bool on_job(void *user, size_t i, struct eval_job *out)
+{
+    struct grid_state_of_run *s = user;
+    const struct grid_cell *c = &s->g.cell[s->g.order[i]];
+    cell_dir(s, c, s->job);
+    *out = (struct eval_job){.config = &c->config,
+                             .model = c->model,
+                             .data = &s->m,
+                             .asked = s->asked,
+                             .subset = s->subset.len ? s->subset.s : NULL,
+                             .variants = s->varied.len ? s->varied.s : NULL,
+                             .paraphrases = variants_text(&s->variants),
+                             .dir = s->job,
+                             .model_sha256 = s->model ? s->model[c->model].sha256 : NULL};
+    return c->state != GRID_DONE;
+}
+
+static void on_crew_progress(const struct run_progress *p, void *user)
+{
+    struct grid_state_of_run *s = user;
+    meter_show(&s->meter, p, &s->health);
+}
+
+static int open_crew(struct grid_state_of_run *s, struct err *e)
+{
+    const struct eval_crew_options o = {.clinic = s->o->clinic,
+                                        .data_path = s->o->data,
+                                        .n = s->o->workers,
+                                        .concurrency = s->o->concurrency,
+                                        .shuffle = s->o->shuffle,
+                                        .fresh = s->o->fresh,
+                                        .repair = s->o->repair,
+                                        .retry_failed = s->o->retry_failed,
+                                        .stop = s->stop,
+                                        .n_job = s->g.n,
+                                        .job = on_job,
+                                        .progress = on_crew_progress,
+                                        .user = s};
+    return s->o->workers ? eval_crew_open(&o, &s->crew, e) : 0;
+}
+
+static int run_cell_by_crew(struct grid_state_of_run *s, size_t at, struct grid_cell *c,
+                            struct err *e)
+{
+    struct workers_outcome out = {.figures = STR_INIT};
+    struct str engine = STR_INIT;
+    struct trace *t = NULL;
+    char dir[RUNFOLDER_PATH] = "";
+    s->whole.name = c->name;
+    int rc = eval_crew_run(s->crew, at, dir, &t, &out, e);
+    if (rc < 0)
+        meter_close(&s->meter);
+    else
+        meter_clear(&s->meter);
+    if (rc == 0)
+        rc = eval_crew_figures(&out, &engine, e);
+    rc = end_cell(s, c, t, dir, &out.progress, engine.s, rc, e);
+    trace_close(t);
+    str_free(&engine);
+    str_free(&out.figures);
     return rc;
 }
 
@@ -588,7 +671,9 @@ static int run_cells(struct grid_state_of_run *s, struct err *e)
         if (c->state == GRID_DONE)
             continue;
         look_ahead(s, i);
-        int rc = atomic_load(s->stop) ? err_set(&why, ERR_CANCEL, "stopped") : run_cell(s, c, &why);
+        int rc = atomic_load(s->stop) ? err_set(&why, ERR_CANCEL, "stopped")
+                 : s->crew            ? run_cell_by_crew(s, i, c, &why)
+                                      : run_cell(s, c, &why);
         if (c->state != GRID_DONE)
             c->state = c->done ? GRID_PARTIAL : GRID_WAITING;
         if (rc == ERR_CANCEL) {
@@ -664,6 +749,7 @@ int grid_run(const struct grid_request *r, struct err *e)
     TRY_DONE(grid_open(r->base, r->shuffle, &s.g, e));
     TRY_DONE(choose(&s, e));
     s.stop = clinic_signals();
+    TRY_DONE(open_crew(&s, e));
     TRY_DONE(begin(&s, e));
     if (!s.g.n || r->shard.dry) /* more shards than records, or nothing is wanted */
         goto done;
@@ -673,8 +759,11 @@ int grid_run(const struct grid_request *r, struct err *e)
     s.meter.whole = &s.whole;
     rc = run_cells(&s, e);
     close_model(&s);
+    eval_crew_close(s.crew);
+    s.crew = NULL;
     rc = finish(&s, rc, e);
 done:
+    eval_crew_close(s.crew);
     folder_close(&s.folder);
     shard_work_close(&s.work);
     gridfile_free(&s.past);

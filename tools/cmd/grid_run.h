@@ -13,6 +13,7 @@ struct grid_request {
     const struct config *base; /* holds an experiment; outlives the call */
     const char *data;          /* path of the questions */
     const char *out;           /* NULL = a new folder in logging.traces_dir */
+    int workers;               /* processes that compute; 0 = this one */
     int n, concurrency;        /* 0 = the experiment's number of records; as in run_options */
     bool shuffle, fresh, repair, retry_failed;
     struct shard_ask shard;
