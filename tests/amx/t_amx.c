@@ -11,8 +11,12 @@
 #include "fmt_random.h"
 #include "rng.h"
 #include "test.h"
+#include "tile_rows.h"
 #if defined(AMX_TRAP)
 #include "tile_trap.h"
+enum { RANDOM_CALLS = 120 }; /* a signal for each tile instruction takes time */
+#else
+enum { RANDOM_CALLS = 300 };
 #endif
 
 struct trial {
@@ -150,7 +154,7 @@ static void random_calls_have_the_same_bits(void **state)
     for (int f = 0; f < FMT_COUNT; f++)
         if (mm_x_block((enum fmt)f))
             fmts[n_fmt++] = (enum fmt)f;
-    for (uint64_t i = 0; i < 300; i++) {
+    for (uint64_t i = 0; i < RANDOM_CALLS; i++) {
         uint32_t r[6];
         for (uint64_t k = 0; k < 6; k++)
             r[k] = (uint32_t)(rng_u64(rng_key(2026, i, k), 0) >> 32);
@@ -213,6 +217,19 @@ static void the_system_may_refuse(void **state)
     ops_close(ops);
 }
 
+/* A number counts only if tiles are faster from it on without a gap. */
+static void the_measured_number_of_rows_has_no_gap(void **state)
+{
+    (void)state;
+    static const int rows[4] = {8, 16, 24, 32};
+    double all[4][2] = {{2, 1}, {2, 1}, {2, 1}, {2, 1}},
+           gap[4][2] = {{2, 1}, {2, 1}, {1, 2}, {2, 1}},
+           last[4][2] = {{2, 1}, {2, 1}, {2, 1}, {1, 1}};
+    assert_int_equal(tile_rows_least(rows, all, 4), 8);
+    assert_int_equal(tile_rows_least(rows, gap, 4), 32);
+    assert_int_equal(tile_rows_least(rows, last, 4), 0); /* as fast is not faster */
+}
+
 #if defined(AMX_TRAP)
 static long instructions(const struct trial *t)
 {
@@ -247,11 +264,13 @@ static void a_step_takes_sixteen_products(void **state)
     const struct trial two = {FMT_Q4_K, 32, 256, 32, EPI_STORE, 1, 1, true},
                        more = {FMT_Q4_K, 32, 512, 32, EPI_STORE, 1, 1, true},
                        flat = {FMT_Q3_K, 32, 256, 32, EPI_STORE, 1, 1, true},
+                       mins = {FMT_Q2_K, 32, 256, 32, EPI_STORE, 1, 1, true},
                        small = {FMT_Q8_0, 32, 256, 32, EPI_STORE, 1, 1, true};
     const long step = 16 + 16 + 4 + 4, ends = 4 + 2;       /* four stores, configuration, release */
     assert_int_equal(instructions(&two), 2 * step + ends); /* a step for each strip */
     assert_int_equal(instructions(&more), 4 * step + ends);
-    assert_int_equal(instructions(&flat), step + ends); /* one for both */
+    assert_int_equal(instructions(&flat), step + ends);          /* one for both */
+    assert_int_equal(instructions(&mins), step + 2 * 16 + ends); /* minimums: twice */
     assert_int_equal(instructions(&small), 8 * (4 + 4 + 4 + 4) + 2);
 }
 #endif
@@ -267,6 +286,7 @@ int main(void)
         cmocka_unit_test(random_calls_have_the_same_bits),
         cmocka_unit_test(a_nan_stays_in_its_row),
         cmocka_unit_test(the_system_may_refuse),
+        cmocka_unit_test(the_measured_number_of_rows_has_no_gap),
 #if defined(AMX_TRAP)
         cmocka_unit_test(tiles_multiply_from_their_number_of_rows_on),
         cmocka_unit_test(a_step_takes_sixteen_products),

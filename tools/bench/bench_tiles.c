@@ -12,6 +12,7 @@
 #include "clock.h"
 #include "cmd.h"
 #include "stat.h"
+#include "tile_rows.h"
 
 enum { MOST_ROWS = 24, MOST_REPEATS = 100 };
 /* a sample is at least so long: a clock's resolution does not show */
@@ -66,16 +67,6 @@ static int measure(struct bench *b, enum fmt fmt, int n_row, double seconds[2], 
     return rc;
 }
 
-/* The least number of rows from which tiles are faster at every larger one that was measured; 0:
- * there is none. */
-static int least_rows(const struct bench *b, double (*seconds)[2])
-{
-    int least = 0;
-    for (int i = b->n_rows - 1; i >= 0 && seconds[i][1] < seconds[i][0]; i--)
-        least = b->rows[i];
-    return least;
-}
-
 static int bench_fmt(struct bench *b, enum fmt fmt, struct str *def, struct err *e)
 {
     double seconds[MOST_ROWS][2];
@@ -88,7 +79,7 @@ static int bench_fmt(struct bench *b, enum fmt fmt, struct str *def, struct err 
                gop / seconds[i][1], seconds[i][0] / seconds[i][1]);
         TRY(cli_flush(e));
     }
-    const int least = least_rows(b, seconds);
+    const int least = tile_rows_least(b->rows, seconds, b->n_rows);
     if (least)
         str_addf(def, "X(%s, %d, MEASURED)\n", name, least);
     else
