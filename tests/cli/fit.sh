@@ -49,6 +49,33 @@ on_cpu() { # TYPE THREADS
 near "$(awk -v a="$(on_cpu IQ3_XXS 2)" -v b="$(on_cpu IQ3_XXS 4)" 'BEGIN { print b / a }')" 2 0.1 "IQ3 by 2 and 4 cores"
 near "$(awk -v a="$(on_cpu Q4_K_M 4)" -v b="$(on_cpu Q4_K_M 8)" 'BEGIN { print b / a }')" 1 0.001 "Q4_K_M by 4 and 8 cores"
 
+# a host without a card: 2 nodes of 200 GB/s read 4.6 GB, and the KV cache of 900 tokens, 85 times a second
+on_host() { "$MAS" fit --shape llama3-8b --cpu "$1" --host 200GB/s --isa avx512vnni --json >"$dir/json" || fail "exit $?"; }
+on_host 2x64
+near "$(value tokens_per_second_1 cpu)" 85.5 0.01 "two nodes"
+grep -q '"nodes": 2, "cores": 128, "node_bytes_per_second": 2e+11' "$dir/json" || fail "two nodes: $(cat "$dir/json")"
+# 128 cores of 632 GOP/s, 8.03 billion parameters: 5,037 tokens of a prompt a second
+near "$(value tokens_per_second_prompt cpu)" 5037 0.01 "prompts on two nodes"
+on_host 1x128
+near "$(value tokens_per_second_1 cpu)" 42.7 0.01 "one node with as many cores"
+on_host 4x8 # 64 sequences are bound by arithmetic: less than prompts
+near "$(awk -v a="$(value tokens_per_second_64 cpu)" -v b="$(value tokens_per_second_prompt cpu)" 'BEGIN { print a / b }')" 0.9 0.1 "4x8"
+"$MAS" fit --shape llama3-8b --cpu here | grep -q "on a CPU: [0-9]* node" || fail "this host"
+"$MAS" fit --shape llama3-70b --cpu 1x8 --ram 48GB | grep -q "64 sequences      do not fit into --ram" || fail "48 GB"
+refused() { # TEXT OPTIONS..
+    local text=$1 rc=0
+    shift
+    "$MAS" fit --shape llama3-70b "$@" >"$dir/text" 2>&1 || rc=$?
+    [ "$rc" = 64 ] && grep -q -- "$text" "$dir/text" || fail "$*: exit $rc: $(cat "$dir/text")"
+}
+refused "NODESxCORES" --cpu 0x4
+refused "NODESxCORES" --cpu 2x4x
+refused "NODESxCORES" --cpu here2
+refused "--gpu with --cpu" --cpu 2x4 --gpu rtx4090
+refused "--simulate with --cpu" --cpu 2x4 --simulate "$dir/none.svg"
+refused "nothing is measured for it" --cpu 2x4 --isa neon
+refused "--ram is 32.0 GB" --cpu 2x4 --ram 32GB
+
 # a shape and a file of that shape are the same model, tied or not
 for shape in llama3.2-3b llama3-8b; do
     "$MAS" synth --shape $shape --hollow --quiet "$dir/$shape.gguf" || fail "synth: exit $?"

@@ -8,6 +8,7 @@
 
 #include "cmd.h"
 #include "cpu_rate.h"
+#include "fit_cpu.h"
 #include "fit_machine.h"
 #include "fit_plan.h"
 #include "fit_simulate.h"
@@ -32,6 +33,7 @@ enum {
     KEY_LINK,
     KEY_PEER,
     KEY_HOST,
+    KEY_CPU,
     KEY_SIMULATE,
     KEY_DRAFT,
     KEY_ACCEPTED,
@@ -57,7 +59,10 @@ static const struct argp_option options[] = {
      "from card to card, such as 56GB/s for an NVLink bridge; by default what the cards have "
      "without a bridge",
      2},
-    {"host", KEY_HOST, "RATE", 0, "at which the CPU reads weights (default 55GB/s)", 2},
+    {"host", KEY_HOST, "RATE", 0,
+     "at which the CPU reads weights; with --cpu, those of one node (default 55GB/s)", 2},
+    {"cpu", KEY_CPU, "HOST", 0,
+     "a host without a card: nodes of memory and cores of each, such as 2x64, or here", 2},
     {"simulate", KEY_SIMULATE, "FILE.svg", 0,
      "run decode steps of the engine on a simulated card and draw what card, link and CPU do", 4},
     {"draft", KEY_DRAFT, "MODEL", 0,
@@ -95,6 +100,8 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return cli_rate(st, "--link", arg, &f->link);
     case KEY_PEER:
         return cli_rate(st, "--peer", arg, &f->peer);
+    case KEY_CPU:
+        return fit_cpu_arg(f, st, arg);
     case KEY_HOST:
         return cli_rate(st, "--host", arg, &f->host);
     case KEY_DRAFT:
@@ -574,6 +581,8 @@ static int fit(struct fit *f, struct err *e)
     bool ok[2] = {false, false};
     struct err why[2] = {{0}, {0}};
     TRY(read_model(f, e));
+    if (f->nodes)
+        return fit_cpu(f, e);
     TRY(fit_machine_read(f, e));
     TRY(check_draft(f, e));
     if (!f->accepted)
@@ -626,7 +635,7 @@ static int run(int argc, char **argv)
         options,
         parse,
         NULL,
-        "Predicts the placement of a model on a card or several, and its speed. "
+        "Predicts the placement of a model on a card or several, and its speed, also on a CPU. "
         "All figures are predictions from sizes and bandwidths; measure "
         "with mas bench.",
         children,
@@ -650,5 +659,6 @@ const struct cmd cmd_fit = {"fit", "predict where a model lies on a card, and ho
                             "mas fit --shape llama3-70b --gpu rtx4090\n"
                             "mas fit --shape llama3-70b --gpu rtx4090,rtx4090\n"
                             "mas fit --shape llama3-70b --gpu rtx4090 --simulate steps.svg\n"
-                            "mas fit -m model.gguf --gpu rtx3090 --vram 22GiB --ram 32GiB --json",
+                            "mas fit -m model.gguf --gpu rtx3090 --vram 22GiB --ram 32GiB --json\n"
+                            "mas fit --shape llama3-8b --cpu 2x64 --host 200GB/s",
                             run};

@@ -102,8 +102,10 @@ static int open_card(struct fit *f, struct err *e)
 int fit_machine_read(struct fit *f, struct err *e)
 {
     if (!f->n_card)
-        FAIL(e, ERR_USAGE,
-             "no card; name one with --gpu, such as rtx4090; --vram and --link change it");
+        FAIL(
+            e, ERR_USAGE,
+            "no card; name one with --gpu, such as rtx4090; --vram and --link change it; or a host "
+            "without a card with --cpu, such as 1x16");
     if (!(cpu_rate_ops(f->opt.isa) > 0))
         FAIL(e, ERR_USAGE, "--isa %s: nothing is measured for it; known: avx2, avxvnni, avx512vnni",
              f->opt.isa);

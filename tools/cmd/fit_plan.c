@@ -38,7 +38,7 @@ static int pages(int n_ctx)
 }
 
 /* Bytes of the KV cache for a token; 0: the format cannot hold the heads. */
-static uint64_t kv_token_bytes(const struct fit *f, const struct hparams *hp)
+uint64_t fit_kv_token_bytes(const struct fit *f, const struct hparams *hp)
 {
     const struct kv_config kc = {.fmt = f->opt.kv_fmt,
                                  .page_tokens = PAGE,
@@ -72,7 +72,7 @@ static int plan_question(const struct fit *f, int n_seq, enum plan_mode mode,
                          struct err *e)
 {
     const struct model *m = &f->of.m;
-    *in = (struct plan_input){.kv_bytes_per_token = kv_token_bytes(f, &m->hp),
+    *in = (struct plan_input){.kv_bytes_per_token = fit_kv_token_bytes(f, &m->hp),
                               .kv_bytes = f->kv_bytes,
                               .n_ctx = pages(f->opt.n_ctx) * PAGE,
                               .n_seq = n_seq,
@@ -162,7 +162,7 @@ int fit_speculate(const struct fit *f, struct fit_speculation *out, struct err *
         sketch_close(&draft);
         return rc;
     }
-    const uint64_t kv = kv_token_bytes(f, &m->hp) * (uint64_t)f->opt.n_ctx;
+    const uint64_t kv = fit_kv_token_bytes(f, &m->hp) * (uint64_t)f->opt.n_ctx;
     /* a token reads a row of the embedding, unless that is the output matrix, too */
     const uint64_t read =
         weights_bytes(w) - (weights_tied(w) ? 0 : weights_part_bytes(w, PART_EMBED, 0));
@@ -181,7 +181,7 @@ int fit_speculate(const struct fit *f, struct fit_speculation *out, struct err *
     /* all rows together hold one sequence, and all of them are in the step */
     with.opt.n_ctx = f->opt.n_ctx / rows + 1;
     with.kv_bytes =
-        kv_token_bytes(f, &f->of.m.hp) * (uint64_t)(rows * pages(with.opt.n_ctx) * PAGE);
+        fit_kv_token_bytes(f, &f->of.m.hp) * (uint64_t)(rows * pages(with.opt.n_ctx) * PAGE);
     TRY(plan_for(&with, rows, PLAN_LATENCY, &p, e));
     out->pass_s = p.all.step_s;
     plan_free(&p);

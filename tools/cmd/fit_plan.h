@@ -40,6 +40,7 @@ struct fit {
     /* made */
     struct str path, draft_path; /* of the files that the names mean */
     struct sketch of;
+    int nodes; /* of memory, of a host without a card (--cpu); 0 = a card is asked about */
     int cores; /* of the CPU */
     /* host_row is that of the model; predictions of another type have its own */
     struct plan_rates rates;
@@ -49,6 +50,8 @@ struct fit {
 
 /* Layers whose feed-forward part the CPU computes; PLAN_ANY = the mode decides. */
 int fit_n_host(const struct fit *f);
+/* Bytes of K and V of a token, all layers; 0: the format cannot hold the heads. */
+uint64_t fit_kv_token_bytes(const struct fit *f, const struct hparams *hp);
 /* Tokens/s of all sequences together; 0 without a prediction. */
 double fit_batch_rate(const struct plan *p);
 /* Predicts the steps of a plan that a simulated engine made: sequences of kv_len tokens, no fixed
