@@ -322,6 +322,13 @@ double sim_now(struct sim *s)
     return now;
 }
 
+void sim_spend(struct sim *s, double seconds)
+{
+    pthread_mutex_lock(&s->lock);
+    s->now += seconds;
+    pthread_mutex_unlock(&s->lock);
+}
+
 double sim_busy(struct sim *s, int card, enum sim_engine engine)
 {
     pthread_mutex_lock(&s->lock);

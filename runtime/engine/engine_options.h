@@ -24,6 +24,9 @@ struct engine_options {
     /* (n_rates) of the machine, with several devices of each; NULL = measured when needed */
     const struct plan_rates *rates;
     int n_rates; /* 0 = one, which stands for every device */
+    /* the placement to carry out, for simulations; NULL = the engine makes its own. It must be of
+     * this model and these devices. The engine keeps a copy. */
+    const struct plan *plan;
     void (*progress)(uint64_t done, uint64_t total, void *user); /* loading, bytes; may be NULL */
     void *user;
 };
