@@ -7,6 +7,7 @@
  * streams in order. An engine takes the work that can start first. Work takes
  *
  *   an op             max(bytes of weights and cache / vram, operations / device_ops)  (traffic.h)
+ *                     + launches of the CUDA backend x launch_s
  *                     bytes that lie in an L2 cache cost nothing
  *   a copy            bytes / link, or bytes / limit on a stream with a lower one (device.h)
  *   a peer copy       bytes / peer, on the engine "up" of the card that receives
@@ -48,6 +49,7 @@ struct sim_config {
     double dram;     /* bytes/s that CPU and link share; 0 = no limit */
     double host_ops; /* operations/s; 0 = not a limit */
     double hop_s;    /* seconds */
+    double launch_s; /* seconds of a launch on a card, beside its work */
     size_t n_span;   /* trace: spans kept at most */
 };
 
@@ -65,6 +67,8 @@ struct sim;
 int sim_open(const struct sim_config *c, struct sim **out, struct err *e);
 void sim_close(struct sim *s); /* accepts NULL; after its backends */
 double sim_now(struct sim *s); /* the host's clock, seconds from 0 */
+/* The host is busy for this number of seconds, with nothing that a card or the memory notices. */
+void sim_spend(struct sim *s, double seconds);
 int sim_cards(const struct sim *s);
 /* From now on a call that queues a kernel, a copy, a record or a wait takes call_s of the host's
  * clock. A copy between host and card, or between cards, takes copy_s more. Both are 0 at first. An

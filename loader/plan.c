@@ -235,6 +235,20 @@ void plan_free(struct plan *p)
     *p = (struct plan){0};
 }
 
+int plan_clone(const struct plan *p, struct plan *out, struct err *e)
+{
+    const size_t n = (size_t)p->n_layer;
+    enum plan_place *place = mem_zalloc(2 * n + 1, sizeof *place);
+    if (!place)
+        return NOMEM(e, (2 * n + 1) * sizeof *place, "a plan");
+    memcpy(place, p->attn, n * sizeof *place);
+    memcpy(place + n, p->ffn, n * sizeof *place);
+    *out = *p;
+    out->attn = place;
+    out->ffn = place + n;
+    return 0;
+}
+
 enum plan_place plan_at(const struct plan *p, enum plan_part part, int layer)
 {
     switch (part) {

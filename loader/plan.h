@@ -222,6 +222,8 @@ struct plan {
  * nothing. ERR_USAGE: PLAN_ROWS was asked for and is not possible; the message has the reason. */
 int plan_make(const struct plan_input *in, struct plan *out, struct err *e);
 void plan_free(struct plan *p);
+/* A copy that the caller frees. ERR_NOMEM. */
+int plan_clone(const struct plan *p, struct plan *out, struct err *e);
 /* Predicts the steps of a plan again, for other rates or another kv_len: sets one and all. in: the
  * input that the plan was made from, but for those. Errors of cost_step. */
 int plan_predict(const struct plan_input *in, struct plan *p, struct err *e);

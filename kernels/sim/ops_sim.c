@@ -15,53 +15,71 @@ struct ops_sim {
     bool is_host;
 };
 
-/* A kernel that quantises x, and one for each format of the matrices. */
-static int matmul_kernels(const struct matmul_args *a)
+/* ---- launches: those of the CUDA backend (kernels/CUDA.md) ------------------------------------ */
+
+enum { MERGE_FROM = 128, SAMPLE_ROWS = 64, SAMPLE_LAUNCHES = 10 };
+
+/* x is quantised; then one launch for each format among the matrices. */
+static int launches_matmul(const struct matmul_args *a)
 {
-    int n = 1;
-    for (int i = 0; i < a->n_out; i++) {
-        bool again = false;
+    int n = 2;
+    for (int i = 1; i < a->n_out; i++) {
+        bool seen = false;
         for (int k = 0; k < i; k++)
-            again = again || a->out[k].w->fmt == a->out[i].w->fmt;
-        n += !again;
+            seen = seen || a->out[k].w->fmt == a->out[i].w->fmt;
+        n += !seen;
     }
     return n;
 }
 
-static int sample_kernels(const struct sample_args *a)
+/* A merge follows in long contexts. */
+static int launches_attention(const struct attention_args *a)
 {
-    return 10 * ((a->n_row + 63) / 64);
+    return a->max_kv_len > MERGE_FROM ? 2 : 1;
 }
 
-/* Kernels of a call. */
-static int kernels_of(enum op op, const void *args)
+static int launches_sample(const struct sample_args *a)
 {
-    switch (op) {
-    case OP_matmul:
-        return matmul_kernels(args);
-    case OP_sample:
-        return sample_kernels(args);
-    case OP_attention: /* states are merged */
-        return 2;
-    default:
-        return 1;
-    }
+    return SAMPLE_LAUNCHES * ((a->n_row + SAMPLE_ROWS - 1) / SAMPLE_ROWS);
 }
+
+#define LAUNCHES_ONE(op)                                                                           \
+    static int launches_##op(const struct op##_args *a)                                            \
+    {                                                                                              \
+        (void)a;                                                                                   \
+        return 1;                                                                                  \
+    }
+LAUNCHES_ONE(embed)
+LAUNCHES_ONE(rmsnorm)
+LAUNCHES_ONE(kv_write)
+LAUNCHES_ONE(kv_copy)
+LAUNCHES_ONE(add)
+LAUNCHES_ONE(gather)
+
+static int launches_logprob(const struct logprob_args *a)
+{
+    (void)a;
+    return 2;
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
 
 static int spend(struct ops *ops, struct stream *k, const char *name, struct traffic t,
-                 int n_kernel, struct err *e)
+                 int launches, struct err *e)
 {
     struct ops_sim *o = (struct ops_sim *)ops;
     struct sim *s = o->sim;
     int rc = 0;
     pthread_mutex_lock(&s->lock);
     if (!o->is_host)
-        sim_called(s, n_kernel);
+        sim_called(s, launches);
     if (o->is_host)
         sim_compute(s, name, &t);
     else
         rc = sim_work(s, k ? k : &o->on.card->main, SIM_DEVICE, name, t.kept,
-                      sim_seconds(&t, o->on.card->c.vram, o->on.card->c.device_ops), 0, e);
+                      sim_seconds(&t, o->on.card->c.vram, o->on.card->c.device_ops) +
+                          launches * s->c.launch_s,
+                      0, e);
     pthread_mutex_unlock(&s->lock);
     return rc;
 }
@@ -70,7 +88,7 @@ static int spend(struct ops *ops, struct stream *k, const char *name, struct tra
     static int sim_##op(struct ops *ops, struct stream *k, const struct op##_args *a,              \
                         struct err *e)                                                             \
     {                                                                                              \
-        return spend(ops, k, #op, traffic_##op(a), kernels_of(OP_##op, a), e);                     \
+        return spend(ops, k, #op, traffic_##op(a), launches_##op(a), e);                           \
     }
 OP_LIST(X)
 #undef X

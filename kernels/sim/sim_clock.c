@@ -335,6 +335,13 @@ void sim_calls(struct sim *s, double call_s, double copy_s)
     pthread_mutex_unlock(&s->lock);
 }
 
+void sim_spend(struct sim *s, double seconds)
+{
+    pthread_mutex_lock(&s->lock);
+    s->now += seconds;
+    pthread_mutex_unlock(&s->lock);
+}
+
 double sim_busy(struct sim *s, int card, enum sim_engine engine)
 {
     pthread_mutex_lock(&s->lock);

@@ -361,7 +361,7 @@ static int engine_plan(struct engine *en, const struct engine_options *opt,
     if (rc == 0 && in.on_device)
         rc = plan_measure(en, opt, &in, e);
     if (rc == 0)
-        rc = plan_make(&in, &en->plan, e);
+        rc = opt->plan ? plan_clone(opt->plan, &en->plan, e) : plan_make(&in, &en->plan, e);
     mem_free(layer);
     if (rc == 0) {
         uint64_t n = en->plan.kv_bytes / page, cap = (uint64_t)((1 << 30) / kc->page_tokens);

@@ -26,6 +26,9 @@ struct engine_options {
     int n_rates; /* 0 = one, which stands for every device */
     /* with rates: bytes/s from device to device by peer access; 0 = the slower link of the two */
     double peer_rate;
+    /* the placement to carry out, for simulations; NULL = the engine makes its own. It must be of
+     * this model and these devices. The engine keeps a copy. */
+    const struct plan *plan;
     void (*progress)(uint64_t done, uint64_t total, void *user); /* loading, bytes; may be NULL */
     void *user;
 };

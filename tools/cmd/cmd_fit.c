@@ -487,7 +487,7 @@ static int scene_with_draft(const struct fit *f, struct scene *s, struct err *e)
     s->draft = s->draft_is_shape ? f->draft : f->draft_path.s;
     s->predicted = d.rate;
     s->run.mode = PLAN_LATENCY;
-    s->run.n_seq = 1;
+    s->run.n_run = 1;
     s->run.max_draft = FIT_DRAFT;
     s->run.spoil = 1 - share_of(f->accepted);
     s->run.n_warm = DRAFT_WARM;
@@ -507,13 +507,8 @@ static void add_cards(const struct fit *f, struct simulate *run)
     run->peer = f->n_card > 1 && f->hop[1].peer ? f->hop[1].rate : 0;
 }
 
-static int predict_again(void *user, struct plan *p, int kv_len, struct err *e)
-{
-    return fit_predict(user, p, kv_len, e);
-}
-
-/* Both modes, or the one asked for; latency for one sequence, unless a number was given; one
- * sequence with a draft. */
+/* The plans that were printed: both modes, or the one asked for. Latency is for one sequence, unless
+ * a number was given. Then one sequence with a draft, whose plan the engine makes. */
 static int simulate(struct fit *f, const struct plan *p, const bool *ok, struct err *e)
 {
     struct scene s[SCENES];
@@ -524,7 +519,7 @@ static int simulate(struct fit *f, const struct plan *p, const bool *ok, struct 
         if (k < 2 &&
             (!ok[i] || (i == 0 && ok[1] && plan_is_resident(&p[0]) && plan_is_resident(&p[1]))))
             continue;
-        int n_seq = i ? p[i].n_seq : f->opt.n_seq ? f->opt.n_seq : 1;
+        const int n_run = i || f->opt.n_seq ? p[i].n_seq : 1;
         s[n] = (struct scene){.run = {.vram_bytes = f->opt.vram_bytes,
                                       .ram_bytes = f->opt.ram_bytes,
                                       .rates = f->rates,
@@ -532,15 +527,15 @@ static int simulate(struct fit *f, const struct plan *p, const bool *ok, struct 
                                       .split = p[i].split,
                                       .cpu_layers = fit_n_host(f),
                                       .n_ctx = f->opt.n_ctx,
-                                      .n_seq = n_seq,
+                                      .n_seq = k < 2 ? p[i].n_seq : 1,
+                                      .plan = k < 2 ? &p[i] : NULL,
+                                      .n_run = n_run,
                                       .kv_fmt = f->opt.kv_fmt,
                                       .n_warm = 2,
                                       .n_step = 2}};
         add_cards(f, &s[n].run);
-        s[n].predict = predict_again;
-        s[n].user = f;
-        /* the simulation takes no time for either */
-        s[n].run.rates.step_s = s[n].run.rates.launch_s = 0;
+        if (k < 2)
+            s[n].predicted = n_run == 1 ? 1 / p[i].one.step_s : fit_batch_rate(&p[i]);
         snprintf(s[n].machine, sizeof s[n].machine,
                  "%.40s, %.1f GiB, link %.3g GB/s, CPU %.3g GB/s", f->gpu,
                  (double)f->opt.vram_bytes / 1073741824, f->rates.link * 1e-9,

@@ -120,24 +120,6 @@ static int plan_for(const struct fit *f, int n_seq, enum plan_mode mode, struct 
     return rc;
 }
 
-int fit_predict(const struct fit *f, struct plan *p, int kv_len, struct err *e)
-{
-    struct plan_device device[PLAN_DEVICES];
-    struct plan_input in;
-    uint64_t *layer;
-    TRY(layers_alloc(f, &layer, e));
-    int rc = plan_question(f, p->n_seq, p->mode, device, layer, &in, e);
-    if (rc == 0) {
-        in.rates.step_s = in.rates.launch_s = 0;
-        for (int i = 0; i < in.n_device; i++)
-            device[i].launch_s = 0;
-        in.kv_len = kv_len;
-        rc = plan_predict(&in, p, e);
-    }
-    mem_free(layer);
-    return rc;
-}
-
 int fit_draft_open(const struct fit *f, struct sketch *out, struct err *e)
 {
     struct shape shape;

@@ -54,9 +54,6 @@ int fit_n_host(const struct fit *f);
 uint64_t fit_kv_token_bytes(const struct fit *f, const struct hparams *hp);
 /* Tokens/s of all sequences together; 0 without a prediction. */
 double fit_batch_rate(const struct plan *p);
-/* Predicts the steps of a plan that a simulated engine made: sequences of kv_len tokens, no fixed
- * cost of a step or a kernel. */
-int fit_predict(const struct fit *f, struct plan *p, int kv_len, struct err *e);
 /* The best number of sequences for the mode, unless it was given. Errors of plan_make. */
 int fit_best_plan(const struct fit *f, enum plan_mode mode, struct plan *best, struct err *e);
 /* Hours of a MedQA evaluation: output at the batch's rate, prompts at the card's arithmetic. */

@@ -9,16 +9,6 @@
 #include "synth.h"
 #include "timeline.h"
 
-static double rate(const struct scene *s, const struct simulated *r)
-{
-    return s->draft ? r->rate : r->plan.n_seq / r->step_s;
-}
-
-static double predicted(const struct scene *s, const struct simulated *r)
-{
-    return s->draft ? s->predicted : r->plan.n_seq / r->plan.all.step_s;
-}
-
 static void describe(const struct scene *s, const struct simulated *r, const char *model,
                      struct timeline *t)
 {
@@ -32,8 +22,8 @@ static void describe(const struct scene *s, const struct simulated *r, const cha
         .run = r, .seconds = s->run.n_step * r->step_s, .step = s->draft ? 0 : r->step_s};
     snprintf(t->title, sizeof t->title, "%s, %s%s%s: %.4g tok/s for %d sequence%s (predicted %.4g)",
              model, plan_is_resident(p) ? "all resident" : plan_mode_name(p->mode),
-             s->draft ? ", draft " : "", s->draft ? s->draft : "", rate(s, r), p->n_seq,
-             p->n_seq == 1 ? "" : "s", predicted(s, r));
+             s->draft ? ", draft " : "", s->draft ? s->draft : "", r->rate, r->n_run,
+             r->n_run == 1 ? "" : "s", s->predicted);
     snprintf(
         t->note, sizeof t->note,
         "simulated, %s; %.1f GB of weights resident, %d parts streamed (%.1f GB), %d layers' ffn "
@@ -49,8 +39,8 @@ static void report_add(struct str *report, const struct scene *s, const struct s
              s->draft              ? "with draft"
              : plan_is_resident(p) ? "resident"
                                    : plan_mode_name(p->mode),
-             p->n_seq, rate(s, r), predicted(s, r), 100 * r->busy[SIM_DEVICE],
-             100 * r->busy[SIM_UP], 100 * r->busy[SIM_CPU]);
+             r->n_run, r->rate, s->predicted, 100 * r->busy[SIM_DEVICE], 100 * r->busy[SIM_UP],
+             100 * r->busy[SIM_CPU]);
     if (s->draft)
         str_addf(report, "  %.2f tokens a pass\n", r->per_pass);
 }
@@ -64,8 +54,6 @@ static int draw(struct scene *s, int n, const char *name, const char *path, stru
              "", "seqs", "tok/s", "predicted", "card busy", "link busy", "CPU busy");
     for (int i = 0; i < n; i++) {
         TRY(simulate_run(&s[i].run, &r[i], e));
-        if (!s[i].draft)
-            TRY(s[i].predict(s[i].user, &r[i].plan, r[i].kv_len, e));
         describe(&s[i], &r[i], name, &t[i]);
         report_add(report, &s[i], &r[i]);
     }

@@ -14,11 +14,7 @@ struct scene {           /* one placement */
     char machine[96];    /* "rtx4090, 23.0 GiB, link 25 GB/s" */
     const char *draft;   /* the draft model: a shape, or a file; NULL = none */
     bool draft_is_shape;
-    double predicted; /* tokens/s with it */
-    /* without a draft: predicts the steps of the simulated plan for the longest sequence, which the
-     * clock takes for all (traffic.h) */
-    int (*predict)(void *user, struct plan *p, int kv_len, struct err *e);
-    void *user;
+    double predicted; /* tokens/s */
 };
 
 /* Runs n scenes, writes their timelines (run.n_step steps each) to path as SVG, adds a table to

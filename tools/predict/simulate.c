@@ -1,7 +1,6 @@
 #include "simulate.h"
 
 #include <pthread.h>
-#include <string.h>
 
 #include "mem.h"
 
@@ -23,9 +22,16 @@ struct run { /* shared with the engine's thread until every request is done */
     double begin, end;
     double busy[SIM_CARDS][SIM_ENGINES];
     int kv_len;
+    double paid; /* the clock when step_s was last added */
+    /* The engine starts with this request. Its end submits all others, on the engine's thread: when
+     * each of them arrives does not depend on the threads of this host. */
+    struct request starter;
+    int32_t start_out;
+    struct engine *en;
     pthread_mutex_t lock;
     pthread_cond_t news;
-    int n_done;
+    int n_sent, n_done; /* n_sent < 0: none yet */
+    struct err why;     /* of the submission */
 };
 
 /* Adds the sim's busy times so far, times sign, to those of the run. */
@@ -36,16 +42,36 @@ static void run_busy(struct run *run, int sign)
             run->busy[c][i] += sign * sim_busy(run->sim, c, (enum sim_engine)i);
 }
 
+/* True when as many steps, or tokens of the last sequence, as n are left until the end of the
+ * measurement. */
+static bool run_at(const struct run *run, int n)
+{
+    const struct simulate *in = run->in;
+    return in->draft_model || in->n_prompt ? run->step == in->n_warm + in->n_step - n
+                                           : run->n_token[0] == run->max_new - 1 - n;
+}
+
+/* Scheduling and sampling on the host, once a step: nothing else lets the clock stand still between
+ * two tokens of a sequence. */
+static void run_pay(struct run *run)
+{
+    if (run->in->rates.step_s > 0 && sim_now(run->sim) > run->paid) {
+        sim_spend(run->sim, run->in->rates.step_s);
+        run->paid = sim_now(run->sim);
+    }
+}
+
 static void run_mark(struct run *run)
 {
     const struct simulate *in = run->in;
-    if (run->step == in->n_warm) {
+    run_pay(run);
+    if (run_at(run, in->n_step)) {
         run->begin = sim_now(run->sim);
         run->tokens = 0;
         run_busy(run, -1);
         sim_trace_clear(run->sim);
     }
-    if (run->step == in->n_warm + in->n_step) {
+    if (run_at(run, 0)) {
         run->end = sim_now(run->sim);
         run->measured = run->tokens;
         run_busy(run, 1);
@@ -72,6 +98,23 @@ static void done(struct request *r)
     struct run *run = r->user;
     pthread_mutex_lock(&run->lock);
     run->n_done++;
+    pthread_cond_signal(&run->news);
+    pthread_mutex_unlock(&run->lock);
+}
+
+static void start(struct request *r)
+{
+    struct run *run = r->user;
+    struct err why = {.code = r->finish == FINISH_ERROR ? r->err.code : 0};
+    int n = 0;
+    if (why.code)
+        why = r->err;
+    for (; n < run->n && !why.code; n++)
+        if (engine_submit(run->en, &run->r[n], &why) < 0)
+            break;
+    pthread_mutex_lock(&run->lock);
+    run->n_sent = n;
+    run->why = why;
     pthread_cond_signal(&run->news);
     pthread_mutex_unlock(&run->lock);
 }
@@ -115,7 +158,7 @@ static int run_init(struct run *run, const struct simulate *in, int n, struct si
                     struct err *e)
 {
     size_t all = (size_t)n;
-    *run = (struct run){.in = in, .sim = sim, .n = n};
+    *run = (struct run){.in = in, .sim = sim, .n = n, .n_sent = -1};
     TRY(run_length(run, in, n, e));
     size_t len = (size_t)run->n_prompt;
     pthread_mutex_init(&run->lock, NULL);
@@ -141,22 +184,30 @@ static int run_init(struct run *run, const struct simulate *in, int n, struct si
                                      .user = run,
                                      .out = run->out + (size_t)i * (size_t)run->max_new};
     }
+    /* as long as theirs: a short one would teach the drafter that short steps are fast */
+    run->starter = (struct request){.id = (uint64_t)n,
+                                    .prompt = run->prompt,
+                                    .n_prompt = run->n_prompt,
+                                    .max_new = 1,
+                                    .top_p = 1,
+                                    .ignore_eos = true,
+                                    .done = start,
+                                    .user = run,
+                                    .out = &run->start_out};
     return 0;
 }
 
 static int run_all(struct run *run, struct engine *en, struct err *e)
 {
-    int rc = 0, n = 0;
-    while (n < run->n && rc == 0) {
-        rc = engine_submit(en, &run->r[n], e);
-        n += rc == 0;
-    }
+    run->en = en;
+    TRY(engine_submit(en, &run->starter, e));
     pthread_mutex_lock(&run->lock);
-    while (run->n_done < n)
+    while (run->n_sent < 0 || run->n_done < run->n_sent)
         pthread_cond_wait(&run->news, &run->lock);
     pthread_mutex_unlock(&run->lock);
-    TRY(rc);
-    for (int i = 0; i < n; i++)
+    if (run->why.code)
+        FAIL(e, run->why.code, "%s", run->why.msg);
+    for (int i = 0; i < run->n; i++)
         if (run->r[i].finish == FINISH_ERROR)
             FAIL(e, run->r[i].err.code, "%s", run->r[i].err.msg);
     if (!(run->end > run->begin))
@@ -169,7 +220,7 @@ static int keep(const struct run *run, const struct plan *plan, struct simulated
                 struct err *e)
 {
     const struct sim_span *span;
-    size_t n = sim_trace(run->sim, &span), places = 2 * (size_t)plan->n_layer;
+    const size_t n = sim_trace(run->sim, &span);
     double seconds = run->end - run->begin;
     int64_t passes = 0, new = 0;
     for (int i = 0; i < run->n; i++) {
@@ -180,6 +231,7 @@ static int keep(const struct run *run, const struct plan *plan, struct simulated
                               .rate = (double)run->measured / seconds,
                               .per_pass = (double)new / (double)passes,
                               .n_card = sim_cards(run->sim),
+                              .n_run = run->n,
                               .begin = run->begin,
                               .kv_len = run->kv_len};
     for (int i = 0; i < SIM_ENGINES; i++)
@@ -187,18 +239,18 @@ static int keep(const struct run *run, const struct plan *plan, struct simulated
             out->card_busy[c][i] = run->busy[c][i] / seconds;
             out->busy[i] += out->card_busy[c][i] / out->n_card;
         }
-    out->plan = *plan;
-    out->plan.attn = mem_zalloc(places + 1, sizeof *plan->attn);
-    out->plan.ffn = out->plan.attn ? out->plan.attn + plan->n_layer : NULL;
+    TRY(plan_clone(plan, &out->plan, e));
     out->span = mem_zalloc(n + 1, sizeof *out->span);
-    if (!out->plan.attn || !out->span)
+    if (!out->span)
         return NOMEM(e, n * sizeof *out->span, "the result of a simulation");
-    memcpy(out->plan.attn, plan->attn, places * sizeof *plan->attn);
     for (size_t i = 0; i < n; i++)
         if (span[i].start < run->end)
             out->span[out->n_span++] = span[i];
     return 0;
 }
+
+/* A plan counts batches of BATCH_TOKENS or n_seq tokens; those here may be larger. */
+#define MORE_WORKSPACE ((uint64_t)8 << 30)
 
 /* The cards of the run, and the rates of each with the same host. */
 static struct sim_config machine(const struct simulate *in, struct plan_rates *rates)
@@ -216,10 +268,12 @@ static struct sim_config machine(const struct simulate *in, struct plan_rates *r
                            .dram = r->dram,
                            .host_ops = r->host_ops,
                            .hop_s = r->hop_s,
+                           .launch_s = r->launch_s,
                            .n_span = SPANS};
     for (int i = 0; i < c.n_card; i++) {
         if (i)
             c.card[i] = in->more[i - 1];
+        c.card[i].vram_bytes += in->plan ? MORE_WORKSPACE : 0;
         rates[i] = *r;
         rates[i].vram = c.card[i].vram;
         rates[i].link = c.card[i].link;
@@ -258,13 +312,15 @@ int simulate_run(const struct simulate *in, struct simulated *out, struct err *e
                                        .ram_bytes = in->ram_bytes,
                                        .devices = {.item = {"all"}, .n = in->n_more > 0},
                                        .rates = rates,
+                                       .plan = in->plan,
                                        .n_rates = 1 + in->n_more,
                                        .peer_rate = in->peer};
     TRY_DONE(engine_open(&opt, &en, e));
     const struct plan *plan = engine_info(en)->plan;
     if (plan->split == PLAN_ROWS)
         sim_calls(sim, PLAN_CALL_S, PLAN_COPY_S);
-    TRY_DONE(run_init(&run, in, plan->n_seq > 0 ? plan->n_seq : 1, sim, e));
+    const int n = in->n_run ? in->n_run : plan->n_seq > 0 ? plan->n_seq : 1;
+    TRY_DONE(run_init(&run, in, n, sim, e));
     rc = run_all(&run, en, e);
     if (rc == 0)
         rc = keep(&run, plan, out, e);
