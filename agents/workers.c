@@ -22,7 +22,9 @@
 #define WORKERS_POLL_MS 100
 #define WORKERS_SHOW_NS 500000000
 #define WORKERS_END_NS ((int64_t)30 * 1000000000) /* a stopped worker is killed after this time */
-#define WORKERS_YOUNG 3 /* deaths in a row before any was ready or finished a case */
+#define WORKERS_SOON_NS                                                                            \
+    ((int64_t)3 * 1000000000) /* after it, those that have not ended are named */
+#define WORKERS_YOUNG 3       /* deaths in a row before any was ready or finished a case */
 
 enum workers_state { WAITING, GIVEN, FINISHED };
 
@@ -39,6 +41,8 @@ struct workers_one {
     bool ready, over, alone, ended; /* of the present run */
     int slots;
     size_t flight;
+    int64_t heard; /* ns: its last answer, or when it was given work after a pause */
+    bool warned;
 };
 
 struct workers {
@@ -54,6 +58,8 @@ struct workers {
     struct str identity;
     struct workers_outcome *out;
     int64_t begin, shown, stopped; /* ns; stopped 0 = not */
+    int64_t longest;               /* ns from the first question in flight to its answer */
+    bool aloud;                    /* workers that have not ended were named */
     int young;                     /* deaths since something went well */
     int rc;
     struct err err;
@@ -136,6 +142,8 @@ static void workers_give(struct workers *s, int number, size_t at, const char *f
     s->back -= it->deaths > 0;
     it->state = GIVEN;
     it->by = number;
+    if (!w->flight)
+        w->heard = clock_ns();
     w->flight++;
     (void)worker_send(w->fd, WORKER_GIVE, s->o->question[at].index, fail, strlen(fail), &e);
 }
@@ -264,6 +272,10 @@ static int workers_done(struct workers *s, int number, const struct worker_frame
     s->open--;
     s->w[number].flight--;
     s->w[number].alone = false;
+    s->w[number].warned = false;
+    const int64_t now = clock_ns();
+    s->longest = now - s->w[number].heard > s->longest ? now - s->w[number].heard : s->longest;
+    s->w[number].heard = now;
     s->young = 0;
     return 0;
 }
@@ -428,6 +440,37 @@ static void workers_tell(struct workers *s, enum worker_kind kind)
         }
 }
 
+/* Names a worker that gives no answers: it may hang, and a run would wait for it without a word. */
+static void workers_listen_for_silence(struct workers *s)
+{
+    const double least = s->o->silence_s > 0 ? s->o->silence_s : WORKERS_SILENCE_S;
+    const int64_t now = clock_ns();
+    for (int i = 0; i < s->o->n; i++) {
+        struct workers_one *w = &s->w[i];
+        const double silent = (double)(now - w->heard) * 1e-9;
+        if (!w->pid || !w->flight || w->warned || s->stopped || silent < least ||
+            silent < 10e-9 * (double)s->longest)
+            continue;
+        w->warned = true;
+        s->out->silent++;
+        log_warn("worker %d (process %ld) has given no answer for %.0f s, with %zu questions in "
+                 "flight; if it hangs, end it: kill -9 %ld. Another takes its place",
+                 i + 1, (long)w->pid, silent, w->flight, (long)w->pid);
+    }
+}
+
+/* Workers that have not ended soon after a stop. */
+static void workers_wait_aloud(struct workers *s, int64_t now)
+{
+    if (s->aloud || now - s->stopped < WORKERS_SOON_NS)
+        return;
+    s->aloud = true;
+    for (int i = 0; i < s->o->n; i++)
+        if (s->w[i].pid)
+            log_warn("waiting for worker %d (process %ld) to end; it is killed after %d s", i + 1,
+                     (long)s->w[i].pid, (int)(WORKERS_END_NS / 1000000000));
+}
+
 /* The end is wanted: by a signal, or by an error. */
 static void workers_stop(struct workers *s)
 {
@@ -441,6 +484,8 @@ static void workers_stop(struct workers *s)
         s->stopped = now;
         workers_tell(s, WORKER_STOP);
     }
+    if (s->stopped)
+        workers_wait_aloud(s, now);
     if (s->stopped && now - s->stopped > WORKERS_END_NS)
         for (int i = 0; i < s->o->n; i++)
             if (s->w[i].pid)
@@ -464,6 +509,7 @@ static void workers_step(struct workers *s, struct pollfd *fd, int *of)
             workers_buried(s, of[k]);
     }
     workers_stop(s);
+    workers_listen_for_silence(s);
     for (int i = 0; i < s->o->n; i++)
         workers_fill(s, i);
     if (s->trace && !s->open)

@@ -23,6 +23,7 @@
 #include "run.h"
 
 #define WORKERS_MOST 256
+#define WORKERS_SILENCE_S 300.0
 #define WORKERS_KILLS 3 /* deaths with a question in flight, after which it is failed */
 
 /* ---- the parent ------------------------------------------------------------------------------ */
@@ -48,11 +49,15 @@ struct workers_options {
     const atomic_int *stop; /* as in run_options */
     void (*progress)(const struct run_progress *p, void *user);
     void *user;
+    /* A worker without an answer for so long, and for ten times the longest answer so far, is named
+     * in a warning: it may hang. 0 = WORKERS_SILENCE_S */
+    double silence_s;
 };
 
 struct workers_outcome {
     struct run_progress progress;
     size_t deaths, failed_by_deaths;
+    size_t silent;      /* warnings of workers without an answer */
     struct str figures; /* JSON array: figures of the workers that ended by themselves */
 };
 struct workers;

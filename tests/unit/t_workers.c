@@ -18,6 +18,9 @@ struct scene {
     int slots;
     const char *identity[2]; /* of even and odd workers */
     int error;               /* each worker reports this error */
+    double silence_s;
+    struct workers_outcome *out;
+    pid_t pid[8]; /* by number, of the parent */
     const struct run_feed *inner;
     uint64_t rng;
 };
@@ -83,8 +86,10 @@ static int start(const struct worker_start *w, pid_t *pid, void *user, struct er
     *pid = fork();
     if (*pid < 0)
         return err_set(e, ERR_AGAIN, "no process");
-    if (*pid)
+    if (*pid) {
+        ((struct scene *)user)->pid[w->number] = *pid;
         return 0;
+    }
     for (int i = 0; i < w->n_close; i++)
         close(w->close[i]);
     _exit(child(w->fd, w->number, user));
@@ -97,6 +102,29 @@ static int ready(const char *identity, const char *about, struct trace **t, void
     const struct trace_options to = {
         .dir = s->dir, .identity = identity, .about = about, .data = s->m};
     return trace_open(&to, t, e);
+}
+
+static bool is_stopped(pid_t pid)
+{
+    char path[64], text[512] = "";
+    snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
+    FILE *f = fopen(path, "r");
+    if (!f)
+        return false;
+    text[fread(text, 1, sizeof text - 1, f)] = 0;
+    fclose(f);
+    const char *end = strrchr(text, ')');
+    return end && (end[2] == 'T' || end[2] == 't');
+}
+
+/* Does what the warning of a silent worker says: it ends that worker. */
+static void end_the_silent(const struct run_progress *p, void *user)
+{
+    const struct scene *s = user;
+    (void)p;
+    for (int i = 0; i < 8; i++)
+        if (s->pid[i] && s->out->silent > s->out->deaths && is_stopped(s->pid[i]))
+            kill(s->pid[i], SIGKILL);
 }
 
 static int run(struct scene *s, int n, const atomic_int *stop, struct workers_outcome *out,
@@ -114,7 +142,10 @@ static int run(struct scene *s, int n, const atomic_int *stop, struct workers_ou
                                       .start = start,
                                       .ready = ready,
                                       .stop = stop,
+                                      .progress = s->silence_s > 0 ? end_the_silent : NULL,
+                                      .silence_s = s->silence_s,
                                       .user = s};
+    s->out = out;
     const int rc = workers_run(&o, &t, out, e);
     if (t && rc == 0)
         (void)trace_seal(t, &ignored);
@@ -287,9 +318,32 @@ static void a_stop_keeps_the_finished_cases(void **state)
     test_rmdir(dir);
 }
 
+/* A worker that hangs is named, and its questions are asked again once it has been ended. */
+static void a_silent_worker_is_named(void **state)
+{
+    (void)state;
+    struct medqa m = {.n = 0};
+    struct workers_outcome out;
+    struct err e;
+    char dir[256];
+    bench_mkdir(dir);
+    bench_questions(&m, 20);
+    struct scene s = {
+        .m = &m, .dir = dir, .killer = m.question[7].id, .how = SIGSTOP, .silence_s = 0.3};
+    ok(run(&s, 2, NULL, &out, &e));
+    assert_int_equal(out.silent, WORKERS_KILLS);
+    assert_int_equal(out.deaths, WORKERS_KILLS);
+    assert_int_equal(out.progress.done, 20);
+    assert_int_equal(out.progress.failed, 1);
+    str_free(&out.figures);
+    medqa_free(&m);
+    test_rmdir(dir);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_silent_worker_is_named),
         cmocka_unit_test(the_replies_are_those_of_one_process),
         cmocka_unit_test(a_question_that_ends_workers_is_failed_by_name),
         cmocka_unit_test(random_deaths_lose_nothing),
