@@ -430,17 +430,27 @@ done:
     return rc;
 }
 
-/* The command that completes or mends a shard, in the folder that is merged. */
-static void merge_command(const struct merge *m, int shard, const char *more, struct str *out)
+/* The command that completes or mends a shard, in the folder that is merged. how: 0 or an error that
+ * says what is wrong with it. */
+static void merge_command(const struct merge *m, int shard, int how, struct str *out)
 {
-    static const char end[] = " --shard"; /* of an older program */
-    size_t n = strlen(m->command);
-    if (n > sizeof end && !strcmp(m->command + n - (sizeof end - 1), end))
+    static const char begin[] = "mas eval", end[] = " --shard"; /* of an older program */
+    const char *rest = m->command;
+    size_t n = strlen(rest);
+    if (!strncmp(rest, begin, sizeof begin - 1)) {
+        rest += sizeof begin - 1;
+        n -= sizeof begin - 1;
+    }
+    if (n > sizeof end && !strcmp(rest + n - (sizeof end - 1), end))
         n -= sizeof end - 1;
-    str_add(out, m->command, n);
-    str_adds(out, " --out ");
+    str_addf(out,
+             how == ERR_CONFIG ? "mas eval --force-new --shard %d/%d --out "
+             : how == ERR_DATA ? "mas eval --repair --shard %d/%d --out "
+                               : "mas eval --shard %d/%d --out ",
+             shard, m->of);
     str_add_word(out, m->folder.dir);
-    str_addf(out, " --shard %d/%d%s\n", shard, m->of, more);
+    str_add(out, rest, n);
+    str_addc(out, '\n');
 }
 
 /* Appends why the shard cannot be merged, and what to do. cells: so many have the fault, or another
@@ -466,10 +476,7 @@ static void merge_fault(const struct merge *m, const struct merge_cell *c, int s
                   : why->code == ERR_CONFIG ? "start it again: "
                                             : "mend it: ");
     merge_command(m, shard,
-                  why->code == ERR_AGAIN    ? ""
-                  : why->code == ERR_CONFIG ? " --force-new"
-                                            : " --repair",
-                  out);
+                  why->code == ERR_AGAIN || why->code == ERR_CONFIG ? why->code : ERR_DATA, out);
 }
 
 static void merge_tell(const char *what, size_t n, struct str *out)
@@ -516,7 +523,7 @@ int merge_check(struct merge *m, struct str *faults, struct err *e)
             if (bad == ERR_AGAIN && merge_gave_up(m, &m->cell[k], i)) {
                 str_addf(faults, "shard %d of %d, cell %s failed: %s; try it again: ", i, m->of,
                          m->cell[k].name, m->cell[k].why);
-                merge_command(m, i, "", faults);
+                merge_command(m, i, 0, faults);
                 continue;
             }
             cells += bad < 0;

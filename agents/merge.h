@@ -40,11 +40,11 @@ int merge_versions(const struct merge *m, struct str *out, struct err *e);
 /* Makes the folder of the result, locks it and takes its lease. stop: as in lease_options.
  * ERR_CREATE: another process writes there, or it holds another run. */
 int merge_begin(struct merge *m, const char *out, const atomic_int *stop, struct err *e);
-/* What merge_write did to former results, for people: lines; "" = nothing. */
+/* Lines for people about former results that merge_write has moved; "" = none. */
 const char *merge_notes(const struct merge *m);
 /* Writes one checked cell into that folder and seals it. The result of an earlier merge of these
- * shards is moved into old-N when the shards have other cases now. *t: its trace, open for reports. dir: its
- * folder. */
+ * shards is moved into old-N when the shards have other cases now. *t: its trace, open for reports.
+ * dir: its folder. */
 int merge_write(struct merge *m, size_t cell, char dir[1024], struct trace **t, struct err *e);
 /* Writes grid.json of an experiment; nothing for a single run. */
 int merge_write_grid(struct merge *m, struct err *e);

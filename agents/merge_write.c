@@ -45,8 +45,8 @@ const char *merge_notes(const struct merge *m)
     return m->notes.s;
 }
 
-/* The folder of a cell's result is empty, or that of an earlier merge of the same cases; or it gets
- * empty, because the shards have other cases now. */
+/* Makes the folder of a cell's result. If it holds an earlier merge of other cases, that is moved
+ * away. */
 static int merge_place(struct merge *m, const char *dir, const struct merged *mark, struct err *e)
 {
     struct folder f = {.lock = -1};

@@ -51,14 +51,17 @@ static int ops_open_auto(const struct ops_options *opt, struct ops **out, struct
         return 0;
     if (rc != ERR_NODEV)
         FAIL(e, rc, "%s", why.msg);
-    if (opt->device || opt->vram_bytes) {
-        const char *asked = !opt->device       ? "--vram asks"
-                            : !opt->vram_bytes ? "--device asks"
-                                               : "--vram and --device ask";
+    if (opt->device || opt->vram_bytes || opt->devices) {
+        const char *gpu = opt->devices ? "--devices" : opt->device ? "--device" : NULL;
+        const bool both = gpu && opt->vram_bytes;
         FAIL(e, rc,
-             "%s for a GPU, and no GPU can be used: %s; for the CPU use --backend cpu "
-             "without --vram and --device",
-             asked, why.msg);
+             "%s%s%s for a GPU, and no GPU can be used: %s; for the CPU use --backend cpu "
+             "without %s%s%s",
+             opt->vram_bytes ? "--vram" : gpu, both ? " and " : "",
+             !both          ? " asks"
+             : opt->devices ? "--devices ask"
+                            : "--device ask",
+             why.msg, opt->vram_bytes ? "--vram" : gpu, both ? " and " : "", both ? gpu : "");
     }
     log_line(MAS_HAVE_CUDA ? LOG_WARN : LOG_INFO, "using the CPU: %s", why.msg);
     return ops_cpu_open(opt, out, e);

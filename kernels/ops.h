@@ -380,6 +380,7 @@ struct ops_options {
     int tile_rows;
     int device;          /* GPU: its number; also of "sim" */
     uint64_t vram_bytes; /* GPU: the most memory to take; 0 = all free memory */
+    bool devices;        /* "auto": GPUs were named in a list, so the CPU will not do */
     struct sim *sim;     /* "sim": its clock (sim.h), which outlives the backend */
 };
 

@@ -29,9 +29,11 @@ static int search_kv(struct search *s, enum plan_mode mode, int n_kv, struct err
     return s->n_dev > 1 ? plan_runs(s, &aim, e) : search_cuts(s, &aim, e);
 }
 
+enum { SCAN = 8 }; /* sizes of pools that are tried one by one */
+
 /* Throughput: finds the pool with most tokens a second. First it goes down from all requested
  * contexts to one in steps of an eighth. Then it searches between the best and the next larger
- * one. */
+ * one, by halves and at the end one by one. */
 static int search_pools(struct search *s, struct err *e)
 {
     int n = s->in->n_seq, before = n + 1, low = 0, high = 0;
@@ -45,7 +47,7 @@ static int search_pools(struct search *s, struct err *e)
             high = before;
         }
     }
-    while (high - low > 1) {
+    while (high - low > SCAN) {
         double score = s->score;
         int mid = low + (high - low) / 2;
         TRY(search_kv(s, PLAN_THROUGHPUT, mid, e));
@@ -54,6 +56,8 @@ static int search_pools(struct search *s, struct err *e)
         else
             high = mid;
     }
+    for (int k = low + 1; k < high; k++) /* the rate is not monotonic: parts differ in size */
+        TRY(search_kv(s, PLAN_THROUGHPUT, k, e));
     return 0;
 }
 

@@ -140,7 +140,13 @@ static int refuse(const struct option_row *r, const char *name, const struct opt
     struct str rule = STR_INIT;
     option_rule(r, &rule);
     int rc = str_ok(&rule, "a message", e);
-    if (rc == 0 && v->is_list && r->type == OPTION_LIST)
+    int empty = -1;
+    for (int i = v->n - 1; v->is_list && v->n <= (int)r->hi && i >= 0; i--)
+        empty = *v->item[i] ? empty : i;
+    if (rc == 0 && r->type == OPTION_LIST && empty >= 0)
+        rc = err_set(e, ERR_CONFIG, "%s: item %d is empty; it takes %s of 1 to 63 bytes each", name,
+                     empty + 1, rule.s);
+    else if (rc == 0 && v->is_list && r->type == OPTION_LIST)
         rc = err_set(e, ERR_CONFIG, "%s has %d items; it takes %s of 1 to 63 bytes each", name,
                      v->n, rule.s);
     else if (rc == 0 && v->is_list)

@@ -95,6 +95,7 @@ int devices_open(const struct engine_options *opt, struct devices *d, struct err
                              .isa = opt->isa,
                              .device = opt->device,
                              .vram_bytes = opt->vram_bytes,
+                             .devices = opt->devices.n > 0,
                              .sim = opt->sim};
     struct numbers list = {0};
     const struct option_list *asked = &opt->devices;

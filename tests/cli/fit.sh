@@ -30,8 +30,8 @@ for text in "latency" "throughput  <-- best for a batch" "VRAM \[W" "what would 
     "All figures are predictions"; do
     grep -q "$text" "$dir/text" || fail "no '$text'"
 done
-awk 'length > 110 { exit 1 }' "$dir/text" || fail "a line is too wide"
-"$MAS" fit -m demo --gpu rtx3060 | grep -q "6 layers, 0.00 billion" || fail "a model file"
+awk 'length > 80 { exit 1 }' "$dir/text" || fail "a line is too wide"
+"$MAS" fit -m demo --gpu rtx3060 | grep -q "^demo: 3.2 MB, 6 layers, 4.9 million parameters" || fail "a model file"
 
 # a type that lies on the card whole, beside the one that does not
 "$MAS" fit --shape llama3-70b --gpu rtx4090 --sequences 1 >"$dir/text" || fail "exit $?"
@@ -151,7 +151,7 @@ for text in "  0 rtx4090, layers 0 to" "  1 rtx3090, layers " "a token from card
     "  chosen: runs of layers (--split layers); tensor parallel would take" "link 25 GB/s each"; do
     grep -q "$text" "$dir/text" || fail "two cards: no '$text'"
 done
-awk 'length > 110 { exit 1 }' "$dir/text" || fail "a line about two cards is too wide"
+awk 'length > 80 { exit 1 }' "$dir/text" || fail "a line about two cards is too wide"
 awk '/^  (resident|latency) +16 / { n++; if ($3 / $4 > 1.05 || $3 / $4 < 0.95) bad = 1 } END { exit bad || n != 1 }' "$dir/text" ||
     fail "two cards, simulated and predicted: $(tail -n 4 "$dir/text")"
 # the table has the predictions of the printed plans, the clock agrees, and a second run has the same bytes
@@ -175,7 +175,7 @@ agrees 0.05 --shape llama3-8b --gpu rtx4090,rtx4090
 agrees 0.05 --shape llama3-8b --gpu h200,h200,h200,h200,h200,h200,h200,h200
 agrees 0.05 --shape llama3-70b --gpu rtx4090,rtx4090
 # most weights are read from the disk, by a thread of their own
-agrees 0.05 --shape llama3-70b --gpu rtx4090 --ram 20GiB 2>"$dir/warned"
+agrees 0.05 --shape llama3-70b --gpu rtx4090 --ram 20GiB --ctx 200 --sequences 8 2>"$dir/warned"
 [ ! -s "$dir/warned" ] || fail "the rate of a disk that is not read: $(cat "$dir/warned")"
 # the toy model: a step of 0.4 ms, and the prediction leaves out the 0.06 ms of starting and ending on the card
 agrees 0.2 -m demo --gpu rtx3090,rtx3090 --ctx 200
@@ -184,6 +184,33 @@ grep -q "1: link, up" "$dir/two.svg" || fail "no picture of the second card"
     fail "a bridge between cards"
 "$MAS" fit --shape llama3-8b --gpu rtx4090,rtx3060 --sequences 1 --ctx 64 | grep -q "  1 rtx3060, not used" ||
     fail "a slow card beside one that is enough"
+
+# names in any case, with blanks, and --gpu once for each card are the same cards; each card has its own memory and link
+"$MAS" fit --shape llama3-70b --gpu rtx4090,rtx3090 --json >"$dir/json" || fail "exit $?"
+for cards in '--gpu RTX4090, rtx3090' '--gpu rtx4090 --gpu RTX3090'; do
+    IFS='|' read -ra words < <(sed 's/ *--gpu /|--gpu|/g; s/^|//' <<<"$cards")
+    "$MAS" fit --shape llama3-70b "${words[@]}" --json | cmp -s - "$dir/json" || fail "$cards is another machine"
+done
+"$MAS" fit --shape llama3-70b --gpu rtx4090,rtx4090 --vram 22GiB,10GiB --link 25GB/s,6GB/s >"$dir/text" || fail "exit $?"
+grep -q 'link 25, 6 GB/s' "$dir/text" && grep -q 'VRAM .* 23.6 GB' "$dir/text" && grep -q 'VRAM .* 10.7 GB' "$dir/text" ||
+    fail "memory and link of each card: $(cat "$dir/text")"
+
+# two cards one after the other: their times make the step
+"$MAS" fit --shape llama3-70b --gpu rtx4090,rtx4090 --sequences 1 >"$dir/text" || fail "exit $?"
+sed -nE 's/^  of a step of ([0-9.]+) ms: .*cards ([0-9.]+) \+ ([0-9.]+), CPU.*hops ([0-9.]+),/\1 \2 \3 \4/p' "$dir/text" |
+    awk '{ d = ($2 + $3 + $4 + 0.1) / $1 - 1; bad = d > 0.01 || d < -0.01; exit } END { exit bad || !NR }' || fail "a step: $(cat "$dir/text")"
+
+# more sequences than fit: said, and asking for one more than the best number does not make the plan worse
+best() { "$MAS" fit --shape llama3-70b --gpu rtx4090,rtx4090 --sequences "$1" --placement throughput | tee "$dir/text" |
+    sed -nE 's/^  predicted: .*, ([0-9.]+) tok.* for ([0-9]+) together/\1 \2/p'; }
+[ "$(best 44)" = "$(best 45)" ] || fail "44 sequences: $(best 44); of 45: $(best 45)"
+best 1000 >/dev/null
+grep -q '1000 sequences were asked for: the KV cache holds [0-9]*; the others wait' "$dir/text" || fail "1000 sequences: $(cat "$dir/text")"
+
+# the batch in the table of types is that of the better plan
+"$MAS" fit --shape llama3-70b --gpu rtx4090,rtx3060 --sequences 1 >"$dir/text" || fail "exit $?"
+awk '/^  predicted: / && $7 > best { best = $7 } /^  Q4_K_M / { type = $NF } /^  IQ3_S / { other = $NF }
+    END { exit !(best == type && other > type) }' "$dir/text" || fail "the batch of the types: $(cat "$dir/text")"
 
 # refused CODE TEXT ARGS..
 refused() {
@@ -195,7 +222,13 @@ refused() {
 }
 refused 64 "known: rtx3060, rtx3090" --gpu list
 refused 64 "unknown --gpu 'rtx1'; known" --gpu rtx4090,rtx1
-refused 64 "unknown --gpu ''; known" --gpu rtx4090,
+refused 64 "a name is missing after the last comma" --gpu rtx4090,
+refused 64 "a name is missing before a comma" --gpu ,rtx4090
+refused 64 "peer is the rate from card to card, and --gpu names one card" --shape llama3-8b --gpu rtx4090 --peer 56GB/s
+refused 64 "peer was given twice" --shape llama3-8b --gpu rtx4090,rtx4090 --peer 56GB/s --peer 5GB/s
+refused 64 "link was given twice" --shape llama3-8b --gpu rtx4090 --link 56GB/s --link 5GB/s
+refused 64 "link has 2 values and --gpu 3 cards" --shape llama3-8b --gpu rtx4090,rtx4090 --gpu rtx4090 --link 25GB/s,5GB/s
+refused 64 "vram is '22GiB,x'" --shape llama3-8b --gpu rtx4090,rtx4090 --vram 22GiB,x
 refused 64 "more than 8 cards" --gpu rtx3060,rtx3060,rtx3060,rtx3060,rtx3060,rtx3060,rtx3060,rtx3060,rtx3060
 refused 64 "available on all devices together" --shape llama3-70b --gpu rtx4090,rtx4090 --vram 500MiB
 refused 64 "give the model with -m" --gpu rtx4090

@@ -65,14 +65,14 @@ expect 64 'needs --out' one --shard 1/3
 expect 64 '--curve does not go with --shard' one --out x --shard 1/3 --curve x.svg
 expect 64 'is the folder of a run' one --out whole --shard 1/3
 expect 66 'holds no shards' "$MAS" merge whole
-expect 78 'it has 3 tasks, and --shard says 4' one --out study --shard 1/4
+expect 78 'it has 3 tasks, and mas eval --shard says 4' one --out study --shard 1/4
 expect 78 'config.seed was 42, is 7' one --out study --shard 1/3 --seed 7
 expect 78 'it has 20 records, and this command asks for 19' one --out study --shard 1/3 -n 19
 mv study/shard-2-of-3 kept
-expect 75 'shard 2 of 3: it has not begun; run: mas eval -c demo' "$MAS" merge study
+expect 75 'shard 2 of 3: it has not begun; run: mas eval --shard 2/3 --out study -c demo' "$MAS" merge study
 expect 75 'of 3 shards, 1 is missing' "$MAS" merge study
 mv study 'stu dy'
-expect 75 "--out 'stu dy' --shard 2/3" "$MAS" merge 'stu dy' # the folder that is merged, not that of the first start
+expect 75 "mas eval --shard 2/3 --out 'stu dy' -c demo" "$MAS" merge 'stu dy' # the folder that is merged, not that of the first start
 mv 'stu dy' study
 cp -r study/shard-1-of-3 study/shard-2-of-3
 expect 78 'it is shard 1 of 3' "$MAS" merge study

@@ -27,6 +27,7 @@ TOOL
 tool squeue <<'TOOL'
 [ ! -f "$FAKE/away" ] || { echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2 && exit 1; }
 case "$*" in
+*' -t CANCELLED '*) cat "$FAKE/cancelled" 2>/dev/null || true ;;
 *' -j '*) echo "PENDING $(cat "$FAKE/reason" 2>/dev/null || echo Resources)" ;;
 *) cat "$FAKE/queue" 2>/dev/null || true ;;
 esac
@@ -39,7 +40,12 @@ TOOL
 tool scancel <<'TOOL'
 echo "$*" >>"$FAKE/scancel.txt"
 TOOL
+tool sinfo <<'TOOL'
+printf '  partition %s: 2 nodes idle, each 8 CPUs, 64000 MB, GPUs and others: gpu:1; time limit 1:00:00\n' 'main*' other
+TOOL
 tool program <<'TOOL'
+[ "$2" != --check ] || { [ ! -f "$FAKE/bad" ] || { cat "$FAKE/bad" >&2 && exit 66; } && exit 0; }
+[ ! -f "$FAKE/words" ] || cat "$FAKE/words"
 printf '%s\n' "$@" >"$FAKE/arguments.txt"
 for ((i = 0; i < $(cat "$FAKE/more" 2>/dev/null || echo 0); i++)); do
     mkdir -p "$FAKE/run/shard-2-of-5"
@@ -78,6 +84,22 @@ expect 64 "the image cannot be given" "$script" --out run:1 --tasks 2 --image ma
 # ---- what is submitted
 odd=$'it\'s "a" $b `c` é;\t*'
 submit() { "$script" --out run --mas bin/program --sbatch --account=med "$@"; }
+# options that mas eval refuses, and requests that Slurm refuses, leave no study: the next command may have others
+echo "mas: cannot open model 'nosuch.gguf'" >bad
+expect 66 "cannot open model 'nosuch.gguf'" submit --tasks 3 -- -m nosuch.gguf
+expect 66 'give' submit --tasks 3 -- -m nosuch.gguf
+[ ! -e run ] || fault "refused options left $(find run)"
+rm bad
+echo 'allocation failure: Invalid partition name specified' >refuse
+expect 78 'asked for: partition nosuch, 64 CPUs, 900G of memory, GPUs 4' submit --tasks 3 --partition nosuch --cpus 64 --mem 900G --gpus 4 -- -c other
+expect 78 'no partition nosuch' submit --tasks 3 --partition nosuch -- -c other
+expect 78 'partition main*: 2 nodes idle, each 8 CPUs, 64000 MB' submit --tasks 3 --partition main -- -c other
+rm refuse
+echo PartitionTimeLimit >reason
+expect 78 'this request never starts: PartitionTimeLimit; job 41 is cancelled' submit --tasks 3 -- -c other
+[ ! -e run ] || fault "refused requests left $(find run)"
+expect 66 'has no study' "$script" --status run
+rm reason job
 expect 0 'submitted: job 41, tasks 1-5 of 5' submit --tasks 5 --time 60 -- -c demo --data "$odd"
 for text in --array=1-5 --requeue --signal=B:USR1@120 --time=60 --account=med --dependency=afterany:41 --open-mode=append; do
     grep -qxe "$text" sbatch.txt || fault "no $text in: $(cat sbatch.txt)"
@@ -166,6 +188,17 @@ answer 1 1 failed no
 rm run/shard-2-of-5/grid.json
 for code in 75 73 74 69 137 139; do answer $code $code requeued yes; done
 for code in 64 65 66 70 78; do answer $code $code failed no; done
+# the last words of the program are the reason
+echo "mas: cannot open model 'nosuch.gguf'" >words
+echo 66 >code
+echo 'mas: of a former start' >run/slurm/log/task-2.txt
+task >>run/slurm/log/task-2.txt 2>&1 && fault 'a failed task succeeds'
+[ "$(value text)" = "exit 66: mas: cannot open model 'nosuch.gguf'" ] || fault "the reason: $(value text)"
+rm words
+echo 65 >code
+task >>run/slurm/log/task-2.txt 2>&1 && fault 'a failed task succeeds'
+[ "$(value text)" = "exit 65" ] || fault "the reason of another start: $(value text)"
+rm run/slurm/log/task-2.txt
 touch no_requeue
 rm -f scontrol.txt
 echo 75 >code
@@ -252,6 +285,11 @@ expect 0 'nothing to submit: all 5 tasks are finished' submit
 [ ! -f sbatch.txt ] || fault "jobs of a finished study: $(cat sbatch.txt)"
 
 # ---- --status
+shows() { # CODE REGULAR EXPRESSION
+    local code=0
+    "$script" --status run >status.txt 2>&1 || code=$?
+    [ $code = "$1" ] && grep -Eq -- "$2" status.txt || fault "--status: exit code $code, want $1 and '$2': $(cat status.txt)"
+}
 for i in 1 2 3 4 5; do note task-$i 'state finished' 'text ' 'restarts 2'; done
 mkdir -p run/shard-1-of-5/cot run/shard-1-of-5/direct run/shard-1-of-5/old-1
 for i in 1 2 2 3; do echo "{\"case\": \"$i\"}"; done | tee run/shard-1-of-5/cot/traces-0001.jsonl | gzip >run/shard-1-of-5/cot/traces.jsonl.gz
@@ -271,7 +309,26 @@ expect 0 'Slurm does not answer (slurm_load_jobs error: Unable' "$script" --stat
 note task-3 'state running' 'text 4 questions finished before' 'node n7' 'at noon' 'restarts 0'
 expect 69 'since noon on n7: 4 questions' "$script" --status run
 rm away
-expect 1 'not in the queue; before: running' "$script" --status run
+shows 1 'was running: 4 questions finished before; log: .*task-3.txt; not in the queue; submit again'
+note task-3 'state submitted' 'text '
+shows 1 '^3 +lost +0 +0  never started; not in the queue; submit again'
+printf '%s|3|CANCELLED\n%s|N/A|CANCELLED\n' "$name" "$name-report" >cancelled
+shows 1 '^3 +cancelled +0 +0  never started; submit again'
+note report 'state submitted'
+shows 1 'report: cancelled submit again'
+rm cancelled
+shows 1 'report: not in the queue cancelled or lost; submit again'
+note report 'state finished'
+note task-3 'state stopped' 'text Slurm ended the task (exit 75)' 'restarts 0'
+shows 1 '^3 +cancelled +0 +1  was stopped: Slurm ended the task'
+note task-3 'state failed' "text exit 66: mas: cannot open model 'nosuch.gguf'" 'restarts 0'
+shows 1 "exit 66: mas: cannot open model 'nosuch.gguf'; log: .*task-3.txt"
+queued 3 PENDING JobHeldAdmin 46_3
+shows 1 "46_3 is held: JobHeldAdmin; it starts after 'scontrol release 46_3', by an administrator"
+rm queue
+rm run/shards.json
+shows 1 'of a number not yet known'
+note task-3 'state running' 'restarts 0'
 queued 3 PENDING QOSMaxGRESPerJob 46_3
 expect 1 '46_3 never starts: QOSMaxGRESPerJob' "$script" --status run
 rm queue

@@ -191,7 +191,7 @@ mkdir held
 cat >program_held <<PROGRAM
 #!/usr/bin/env bash
 shard=\${*: -1}
-if [ "\$1" = eval ] && (set -C && echo \$\$ >"$dir/held/\${shard/\//-of-}") 2>/dev/null; then kill -STOP \$\$; fi
+if [ "\$1" = eval ] && [ "\$2" != --check ] && (set -C && echo \$\$ >"$dir/held/\${shard/\//-of-}") 2>/dev/null; then kill -STOP \$\$; fi
 exec "$mas" "\$@"
 PROGRAM
 chmod +x program_held
@@ -246,6 +246,7 @@ failing="$dir/failing"
 cat >program <<'PROGRAM'
 #!/usr/bin/env bash
 case "$*" in
+eval*--check*) exit 0 ;;
 eval*'--shard 1/3') echo 'program: unknown key' && exit 78 ;;
 eval*'--shard 2/3') exit 75 ;;
 eval*'--shard 3/3')
@@ -295,12 +296,34 @@ refused() { # TEXT OPTION..
     "$slurm_eval" --out "$dir/refused" --tasks 2 --mas ./program "$@" -- -c demo >refused.txt 2>&1 || code=$?
     [ $code = 78 ] || fault "$*: exit code $code, want 78: $(cat refused.txt)"
     grep -q "$text" refused.txt || fault "$*: no '$text' in $(cat refused.txt)"
-    [ -z "$(squeue -h -n "$(sed -n 's/^name //p' "$dir/refused/slurm/study")" -t PENDING,RUNNING)" ] || fault "$*: a job stays"
+    [ ! -e "$dir/refused" ] || fault "$*: a study stays: $(find "$dir/refused")"
 }
 refused 'never starts: Partition' --time 100 # ..TimeLimit, under load also ..Config
 refused 'Requested node configuration is not available' --mem 99G
 refused 'Requested node configuration is not available' --gpus 2
+refused 'asked for: .* 99G of memory' --mem 99G
+refused 'partition main.: .* 4000 MB' --mem 99G
 refused 'Invalid partition name' --partition nowhere
+refused 'no partition nowhere' --partition nowhere
+code=0
+"$slurm_eval" --out "$dir/refused" --tasks 2 --mas "$mas" -- -m nosuch.gguf --data 'held out.jsonl' >refused.txt 2>&1 || code=$?
+[ $code = 66 ] && grep -q "cannot open model 'nosuch.gguf'" refused.txt && [ ! -e "$dir/refused" ] ||
+    fault "a model that is not there: exit code $code: $(cat refused.txt)"
+"$slurm_eval" --out "$dir/unchecked" --tasks 1 --no-check --mas "$mas" -- -m nosuch.gguf --data 'held out.jsonl' >refused.txt 2>&1 ||
+    fault "--no-check: $(cat refused.txt)"
+
+# ---- a job that is held, and its cancelled tasks
+
+"$slurm_eval" --out "$dir/held_study" --tasks 2 --sbatch --hold --mas ./program -- -c demo >held.txt 2>&1 || fault "$(cat held.txt)"
+code=0
+"$slurm_eval" --status "$dir/held_study" >held.txt || code=$?
+[ $code = 1 ] && grep -Eq '^1 +pending .*is held: JobHeldUser; it starts after' held.txt || fault "a held task: exit code $code: $(cat held.txt)"
+scancel --name="$(sed -n 's/^name //p' "$dir/held_study/slurm/study")"
+scancel --name="$(sed -n 's/^name //p' "$dir/held_study/slurm/study")-report"
+code=0
+"$slurm_eval" --status "$dir/held_study" >held.txt || code=$?
+[ $code = 1 ] && grep -Eq '^2 +cancelled +0 +0  never started; submit again' held.txt && grep -q '^report: cancelled' held.txt ||
+    fault "cancelled tasks: exit code $code: $(cat held.txt)"
 
 # ---- the end of both
 
@@ -374,11 +397,15 @@ within 90 'the failing study' ended "$failing" || true
 code=0
 "$slurm_eval" --status "$failing" >status.txt || code=$?
 [ $code = 1 ] || fault "--status of a failed study: exit code $code: $(cat status.txt)"
-grep -Eq '^1 +failed .* exit 78' status.txt || fault "the task that failed is not named: $(cat status.txt)"
+grep -Eq '^1 +failed .* exit 78: program: unknown key; log: ' status.txt || fault "the task that failed is not named: $(cat status.txt)"
 grep -Eq '^2 +failed .* no question finished in 2 starts' status.txt || fault "no limit of starts: $(cat status.txt)"
 grep -Eq '^3 +finished ' status.txt || fault "the task that was told to stop: $(cat status.txt)"
 grep -q 'report: failed merge: exit 75; unfinished tasks: 1 2' status.txt || fault "the report job: $(cat status.txt)"
 grep -q '^task 1 did not finish: failed exit 78' "$failing/slurm/log/report.txt" || fault "$(cat "$failing/slurm/log/report.txt")"
+
+within 60 'the study of a model that is not there' ended "$dir/unchecked" || true
+"$slurm_eval" --status "$dir/unchecked" >status.txt && fault 'a task without a model succeeds'
+grep -Eq "^1 +failed .* exit 66: mas: cannot open model 'nosuch.gguf'.*; log: .*task-1.txt" status.txt || fault "its reason: $(cat status.txt)"
 
 within 60 'the study of one configuration, again' ended "$single" || true
 "$slurm_eval" --status "$single" >status.txt || fault "one configuration: $(cat status.txt "$single"/slurm/log/*)"

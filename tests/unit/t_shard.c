@@ -192,7 +192,7 @@ static void tasks_of_another_study_are_refused(void **state)
     s.shard.i = 4;
     ok(shard_begin(dir, &s, own, &e));
     s.shard.n = 5;
-    fails(shard_begin(dir, &s, own, &e), ERR_CONFIG, "it has 4 tasks, and --shard says 5");
+    fails(shard_begin(dir, &s, own, &e), ERR_CONFIG, "it has 4 tasks, and mas eval --shard says 5");
     s.shard.n = 4;
     s.settings = "\"config\": {\"seed\": 2}";
     fails(shard_begin(dir, &s, own, &e), ERR_CONFIG, "config.seed was 1, is 2");

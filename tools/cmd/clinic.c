@@ -26,7 +26,7 @@
 
 enum { ONE_CASE = 8 }; /* calls of one case side by side */
 
-enum { OPT_SET = 0x2000, OPT_SEED, OPT_PROMPT_FORM, OPT_QUIET, OPT_TIMELINE };
+enum { OPT_SET = 0x2000, OPT_DEVICES, OPT_SEED, OPT_PROMPT_FORM, OPT_QUIET, OPT_TIMELINE };
 
 static const struct argp_option options[] = {
     {"config", 'c', "FILE", 0, "configuration; 'demo' and 'llama3_70b' are built in", 20},
@@ -36,6 +36,8 @@ static const struct argp_option options[] = {
     {"strategy", 's', "NAME", 0, "same as --set strategy=NAME; one of ", 20},
     {"seed", OPT_SEED, "N", 0, "same as --set seed=N", 20},
     {"threads", 't', "N", 0, "same as --set threads=N: CPU threads; 0 is every core", 20},
+    {"devices", OPT_DEVICES, "LIST", 0,
+     "same as --set devices=[LIST]: GPUs that share the layers of the model, as 0,1, or all", 20},
     {"prompt-form", OPT_PROMPT_FORM, "FORM", 0,
      "same as --set direct.prompt_form=FORM: chat, or lm-eval for the text of "
      "lm-evaluation-harness",
@@ -71,6 +73,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return 0;
     case 't':
         o->threads = arg;
+        return 0;
+    case OPT_DEVICES:
+        o->devices = arg;
         return 0;
     case OPT_PROMPT_FORM:
         o->prompt_form = arg;
@@ -120,6 +125,19 @@ static int set_key(struct config *c, const char *key, const char *value, struct 
     int rc = str_ok(&s, "a setting", e);
     if (!rc)
         rc = config_set(c, s.s, e);
+    str_free(&s);
+    return rc;
+}
+
+static int set_devices(struct config *c, const char *list, struct err *e)
+{
+    struct str s = STR_INIT;
+    if (!*list)
+        FAIL(e, ERR_USAGE, "--devices is ''; it takes numbers of GPUs, as 0,1, or all");
+    str_addf(&s, "[%s]", list);
+    int rc = str_ok(&s, "a setting", e);
+    if (rc == 0)
+        rc = set_key(c, "devices", s.s, e);
     str_free(&s);
     return rc;
 }
@@ -196,6 +214,8 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
         TRY(set_key(c, "seed", o->seed, e));
     if (o->threads)
         TRY(set_key(c, "threads", o->threads, e));
+    if (o->devices)
+        TRY(set_devices(c, o->devices, e));
     if (o->data_format)
         TRY(set_key(c, "data_format", o->data_format, e));
     if (o->prompt_form)

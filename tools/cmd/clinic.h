@@ -27,6 +27,7 @@ struct clinic_options { /* input of clinic_argp */
     const char *strategy;    /* NULL = the configuration's */
     const char *seed;        /* NULL likewise */
     const char *threads;     /* NULL likewise */
+    const char *devices;     /* "0,1"; NULL likewise */
     const char *prompt_form; /* NULL likewise */
     const char *data_format; /* NULL likewise */
     bool quiet;

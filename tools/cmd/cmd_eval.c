@@ -7,6 +7,7 @@
 #include "clinic.h"
 #include "cmd.h"
 #include "curve.h"
+#include "eval_check.h"
 #include "eval_workers.h"
 #include "grid_run.h"
 #include "meter.h"
@@ -25,7 +26,7 @@ struct options {
     const char *data, *out, *curve;
     struct tool_options own; /* data_format alone */
     int n, concurrency;
-    bool shuffle, fresh, repair, retry_failed;
+    bool shuffle, fresh, repair, retry_failed, check;
     /* the choice among the records */
     const char *step, *ids;
     const char *match; /* folder of the run whose tokens are matched; NULL = none */
@@ -54,7 +55,8 @@ enum {
     OPT_LEASE,
     OPT_WORKERS,
     OPT_NODE_COPY,
-    OPT_DRY_RUN
+    OPT_DRY_RUN,
+    OPT_CHECK
 };
 
 static const struct argp_option rows[] = {
@@ -110,6 +112,9 @@ static const struct argp_option rows[] = {
     {"workers", OPT_WORKERS, "N", 0,
      "N processes with an engine each, which share the CPU's cores, the GPUs of 'devices' and one "
      "queue of questions. A process that dies is replaced (agents/CLUSTER.md)",
+     2},
+    {"check", OPT_CHECK, 0, 0,
+     "read settings, questions and the header of the model, then end: nothing is asked or written",
      2},
     {"curve", OPT_CURVE, "FILE.svg", 0,
      "draw tokens a second and the use of the KV cache over time", 2},
@@ -185,6 +190,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
                                    : 0;
     case OPT_FORCE_NEW:
         o->fresh = true;
+        return 0;
+    case OPT_CHECK:
+        o->check = true;
         return 0;
     case OPT_REPAIR:
         o->repair = true;
@@ -681,6 +689,29 @@ static int experiment(const struct options *o, const struct config *base, struct
     return grid_run(&r, e);
 }
 
+/* The questions of all shards, then the rest. */
+static int check(struct options *o, const struct config *base, struct err *e)
+{
+    struct task k = {
+        .mark = STR_INIT, .subset = STR_INIT, .variants = STR_INIT, .ids = {.limit = MEDQA_FILE}};
+    struct str found = STR_INIT;
+    int rc;
+    o->shard.shard.n = 0;
+    TRY_DONE(prepare(o, base, &k, e));
+    TRY_DONE(eval_check(base, o->shuffle, &found, e));
+    TRY_DONE(str_ok(&found, "a check", e));
+    printf("checked: %zu records, %s; nothing was asked or written\n", k.asked.records, found.s);
+done:
+    medqa_free(&k.m);
+    str_free(&k.subset);
+    str_free(&k.variants);
+    str_free(&found);
+    arena_free(&k.ids);
+    budget_free(&k.budget);
+    variants_free(&o->variants);
+    return rc;
+}
+
 static int run(int argc, char **argv)
 {
     static const struct argp_child children[] = {
@@ -723,7 +754,9 @@ static int run(int argc, char **argv)
         rc = check_tasks(&o, &e);
     if (rc == 0) {
         o.own = *(const struct tool_options *)config_of(&base, &tool_option_set);
-        rc = grid_given(&base) ? experiment(&o, &base, &e) : evaluate(&o, &base, &e);
+        rc = o.check             ? check(&o, &base, &e)
+             : grid_given(&base) ? experiment(&o, &base, &e)
+                                 : evaluate(&o, &base, &e);
     }
     config_free(&base);
     str_free(&data);

@@ -21,7 +21,7 @@ enum {
     ACCEPTED = 4, /* of FIT_DRAFT tokens, unless --accepted says it */
     DRAFT_WARM = 400,
     DRAFT_TOKENS = 40,
-    BAR = 64
+    BAR = 62 /* a line has 79 columns */
 };
 
 /* ---- options --------------------------------------------------------------------------------- */
@@ -31,6 +31,7 @@ enum {
     KEY_TYPE,
     KEY_GPU,
     KEY_LINK,
+    KEY_VRAM,
     KEY_PEER,
     KEY_HOST,
     KEY_CPU,
@@ -50,11 +51,15 @@ static const struct argp_option options[] = {
      1},
     {"type", KEY_TYPE, "TYPE", 0, "number format of the shape (default Q4_K_M)", 1},
     {"gpu", KEY_GPU, "NAME,..", 0,
-     "a card by name, such as rtx4090, or several that share the layers, such as rtx4090,rtx3090; "
-     "an "
-     "unknown name lists all",
+     "a card by name, such as rtx4090, or several that share the layers, such as rtx4090,rtx3090 "
+     "or --gpu once for each; an unknown name lists all",
      2},
-    {"link", KEY_LINK, "RATE", 0, "from main memory to each card, such as 25GB/s", 2},
+    {"link", KEY_LINK, "RATE,..", 0,
+     "from main memory to each card, such as 25GB/s; with commas one for each card", 2},
+    {"vram", KEY_VRAM, "SIZE,..", 0,
+     "memory of each card that may be used, such as 22GiB, with commas one for each card (default: "
+     "all but 1 GiB)",
+     2},
     {"peer", KEY_PEER, "RATE", 0,
      "from card to card, such as 56GB/s for an NVLink bridge; by default what the cards have "
      "without a bridge",
@@ -74,6 +79,15 @@ static const struct argp_option options[] = {
     {"json", KEY_JSON, NULL, 0, "print one JSON object", 4},
     {0},
 };
+
+static error_t once(struct argp_state *st, const char *flag, const char *arg, double *rate)
+{
+    if (*rate > 0) {
+        argp_error(st, "%s was given twice; give one rate", flag);
+        return EINVAL;
+    }
+    return cli_rate(st, flag, arg, rate);
+}
 
 static error_t parse(int key, char *arg, struct argp_state *st)
 {
@@ -97,13 +111,15 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case KEY_GPU:
         return fit_machine_cards(f, st, arg);
     case KEY_LINK:
-        return cli_rate(st, "--link", arg, &f->link);
+        return fit_machine_list(&f->link, st, "--link", arg, true);
+    case KEY_VRAM:
+        return fit_machine_list(&f->vram, st, "--vram", arg, false);
     case KEY_PEER:
-        return cli_rate(st, "--peer", arg, &f->peer);
+        return once(st, "--peer", arg, &f->peer);
     case KEY_CPU:
         return fit_cpu_arg(f, st, arg);
     case KEY_HOST:
-        return cli_rate(st, "--host", arg, &f->host);
+        return once(st, "--host", arg, &f->host);
     case KEY_DRAFT:
         f->draft = arg;
         return 0;
@@ -254,6 +270,22 @@ static void print_sharing(struct str *s, const struct fit *f, const struct plan 
              p->why);
 }
 
+/* The times of a step. Those of several cards add up, but for micro-batches. */
+static void print_step(struct str *s, const struct fit *f, const struct plan *p)
+{
+    const struct cost *c = &p->all;
+    str_addf(s, "  of a step of %.4g ms: link %.4g, card", c->step_s * 1e3, c->link_s * 1e3);
+    if (f->n_card < 2)
+        str_addf(s, " %.4g", c->device_s * 1e3);
+    for (int d = 0, n = 0; d < f->n_card && f->n_card > 1; d++)
+        if (p->share[d].n)
+            str_addf(s, "%s %.4g", n++ ? " +" : "s", c->busy_s[d] * 1e3);
+    str_addf(s, ", CPU %.4g, hops %.4g,\n    between steps %.4g ms%s\n", c->host_s * 1e3,
+             (c->hop_s + c->border_s) * 1e3, f->rates.step_s * 1e3,
+             p->n_border && p->n_micro < 2 ? "; card after card, the link and the CPU beside them"
+                                           : "; at the same time where they can");
+}
+
 static void print_plan(struct str *s, const struct fit *f, const struct plan *p,
                        enum plan_mode mode, bool wins)
 {
@@ -263,14 +295,16 @@ static void print_plan(struct str *s, const struct fit *f, const struct plan *p,
     print_sharing(s, f, p);
     str_addf(s, "  predicted: %.2f tok/s for 1 sequence, %.1f tok/s for %d together\n",
              1 / p->one.step_s, fit_batch_rate(p), p->n_seq);
-    str_addf(s,
-             "  of a step of %.3f s: link %.3f, card %.3f, CPU %.3f, hops %.3f (at the same time, "
-             "where they can)\n",
-             p->all.step_s, p->all.link_s, p->all.device_s, p->all.host_s, p->all.hop_s);
+    print_step(s, f, p);
+    if (f->opt.n_seq > p->n_seq)
+        str_addf(
+            s,
+            "  %d sequences were asked for: the KV cache of this plan holds %d; the others wait\n",
+            f->opt.n_seq, p->n_seq);
     str_addf(s, "  MedQA, 1,273 x 7 calls: %.1f hours\n", fit_eval_hours(f, p));
     if (p->stream_bytes && !p->keep_pinned)
-        str_adds(s, "  main memory is too small for the streamed weights: they would be read from "
-                    "the disk for every step\n");
+        str_adds(s, "  main memory is too small for the streamed weights: they would be read\n"
+                    "  from the disk for every step\n");
 }
 
 static void print_draft(struct str *s, const struct fit *f)
@@ -301,7 +335,7 @@ static void print_types(struct str *s, const struct fit_type *t, int n)
             str_addf(s, "%-17s %10.2f", t[i].whole ? "whole in VRAM" : "streamed or CPU", t[i].one);
         else
             str_adds(s, "too large");
-        if (t[i].batch > 0)
+        if (t[i].fits && t[i].batch > 0)
             str_addf(s, " %10.1f", t[i].batch);
         str_addc(s, '\n');
     }
@@ -321,7 +355,7 @@ static void print_rates(struct str *s, const struct fit *f, bool link)
 
 static void print_machine(struct str *s, const struct fit *f)
 {
-    str_addf(s, "on %s: ", f->gpu);
+    str_addf(s, "on %s: ", f->gpu.s);
     print_rates(s, f, false);
     str_adds(s, ", link ");
     print_rates(s, f, true);
@@ -337,9 +371,15 @@ static void print_text(const struct fit *f, struct plan *p, const bool *ok, cons
     struct fit_advice a[FIT_ADVICE];
     const struct model *m = &f->of.m;
     int best = !ok[0] || (ok[1] && fit_batch_rate(&p[1]) > fit_batch_rate(&p[0]));
-    str_addf(&s, "%s %s: %.1f GB, %d layers, %.2f billion parameters\n",
-             f->shape ? f->shape : f->model, f->shape ? mixture_name(f->mix) : "",
-             gb(weights_bytes(&m->w)), m->hp.n_layer, (double)m->n_params * 1e-9);
+    const uint64_t bytes = weights_bytes(&m->w);
+    const bool small = bytes < 100000000;
+    str_addf(&s, "%s%s%s: %.1f %s, %d layers, ", f->shape ? f->shape : f->model,
+             f->shape ? " " : "", f->shape ? mixture_name(f->mix) : "",
+             small ? (double)bytes * 1e-6 : gb(bytes), small ? "MB" : "GB", m->hp.n_layer);
+    if (m->n_params < 100000000)
+        str_addf(&s, "%.1f million parameters\n", (double)m->n_params * 1e-6);
+    else
+        str_addf(&s, "%.2f billion parameters\n", (double)m->n_params * 1e-9);
     print_machine(&s, f);
     for (int i = 0; i < 2; i++) {
         enum plan_mode mode = i ? PLAN_THROUGHPUT : PLAN_LATENCY;
@@ -352,8 +392,8 @@ static void print_text(const struct fit *f, struct plan *p, const bool *ok, cons
     }
     print_draft(&s, f);
     print_types(&s, types, n_type);
-    str_adds(&s, "\nW weights  r ring for streamed ones  k KV cache  a activations  s pinned, "
-                 "streamed  C computed by the CPU\n");
+    str_adds(&s, "\nW weights  r ring for streamed ones  k KV cache  a activations\n"
+                 "s pinned, streamed  C computed by the CPU\n");
     if (ok[best]) {
         str_adds(&s, "\nwhat would help most, by predicted tok/s of the batch\n");
         int n = fit_advise(f, fit_batch_rate(&p[best]), a);
@@ -537,7 +577,7 @@ static int simulate(struct fit *f, const struct plan *p, const bool *ok, struct 
         if (k < 2)
             s[n].predicted = n_run == 1 ? 1 / p[i].one.step_s : fit_batch_rate(&p[i]);
         snprintf(s[n].machine, sizeof s[n].machine,
-                 "%.40s, %.1f GiB, link %.3g GB/s, CPU %.3g GB/s", f->gpu,
+                 "%.40s, %.1f GiB, link %.3g GB/s, CPU %.3g GB/s", f->gpu.s,
                  (double)f->opt.vram_bytes / 1073741824, f->rates.link * 1e-9,
                  f->rates.host * 1e-9);
         if (k == 2)
@@ -606,9 +646,6 @@ static int fit(struct fit *f, struct err *e)
 static int run(int argc, char **argv)
 {
     static const struct cli_row own[] = {
-        {.flag = "vram",
-         .group = 2,
-         .doc = "Memory of each card that may be used; 0 is all but 1 GiB."},
         {.flag = "ram", .group = 2, .doc = "Main memory that weights may use; 0 is 64 GiB."},
         {.flag = "threads", .group = 2, .doc = "Cores of the CPU that compute; 0 is 8."},
         {.flag = "isa", .group = 2, .doc = "Instruction set of the CPU; auto is avx2."},
@@ -624,7 +661,11 @@ static int run(int argc, char **argv)
         {.flag = "split", .group = 3},
         {.flag = "cpu-layers", .group = 3}};
     struct cli_rows rows;
-    struct fit f = {.mix = MIX_Q4_K_M, .knobs = &rows, .path = STR_INIT, .draft_path = STR_INIT};
+    struct fit f = {.gpu = STR_INIT,
+                    .mix = MIX_Q4_K_M,
+                    .knobs = &rows,
+                    .path = STR_INIT,
+                    .draft_path = STR_INIT};
     const struct argp_child children[] = {{&rows.argp, 0, NULL, 3}, {0}};
     const struct argp argp = {
         options,
@@ -645,6 +686,7 @@ static int run(int argc, char **argv)
     ops_close(f.ops);
     sim_close(f.sim);
     sketch_close(&f.of);
+    str_free(&f.gpu);
     str_free(&f.path);
     str_free(&f.draft_path);
     return rc < 0 ? cmd_fail(&e) : 0;

@@ -140,9 +140,9 @@ static void cpu_json(const struct fit *f, const struct cpu_fit *c, struct str *s
 static const char *card_option(const struct fit *f)
 {
     return f->n_card                       ? "--gpu"
-           : f->link > 0                   ? "--link"
+           : f->link.n                     ? "--link"
            : f->peer > 0                   ? "--peer"
-           : f->opt.vram_bytes             ? "--vram"
+           : f->vram.n                     ? "--vram"
            : f->draft                      ? "--draft"
            : f->simulate                   ? "--simulate"
            : f->opt.n_seq                  ? "--sequences"

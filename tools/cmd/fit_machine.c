@@ -1,5 +1,6 @@
 #include "fit_machine.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -26,10 +27,19 @@ static const struct sheet sheets[] = {
 };
 enum { SHEETS = sizeof sheets / sizeof *sheets };
 
+/* In either case of letters. */
+static bool same_word(const char *low, const char *name, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (low[i] != tolower((unsigned char)name[i]))
+            return false;
+    return true;
+}
+
 static const struct sheet *sheet_find(const char *name, size_t len)
 {
     for (int i = 0; i < SHEETS; i++)
-        if (strlen(sheets[i].name) == len && !memcmp(sheets[i].name, name, len))
+        if (strlen(sheets[i].name) == len && same_word(sheets[i].name, name, len))
             return &sheets[i];
     return NULL;
 }
@@ -48,15 +58,34 @@ static error_t unknown_card(struct argp_state *st, const char *name, int len)
     return EINVAL;
 }
 
+/* Takes a word of a list with commas, without the blanks around it. Returns the comma or the end
+ * after it. */
+static const char *take_word(const char *at, const char **word, size_t *len)
+{
+    const char *end = at + strcspn(at, ",");
+    *word = at;
+    *len = (size_t)(end - at);
+    while (*len && **word == ' ')
+        ++*word, --*len;
+    while (*len && (*word)[*len - 1] == ' ')
+        --*len;
+    return end;
+}
+
 error_t fit_machine_cards(struct fit *f, struct argp_state *st, const char *arg)
 {
-    f->gpu = arg;
-    f->n_card = 0;
     for (const char *at = arg;; at++) {
-        size_t len = strcspn(at, ",");
-        const struct sheet *s = sheet_find(at, len);
+        const char *name;
+        size_t len;
+        at = take_word(at, &name, &len);
+        if (!len && *arg) {
+            argp_error(st, "--gpu '%s': a name is missing %s; a comma stands between two names",
+                       arg, *at ? "before a comma" : "after the last comma");
+            return EINVAL;
+        }
+        const struct sheet *s = sheet_find(name, len);
         if (!s)
-            return unknown_card(st, at, (int)len);
+            return unknown_card(st, name, (int)len);
         if (f->n_card == PLAN_DEVICES) {
             argp_error(st, "--gpu %s: more than %d cards; name %d at most", arg, PLAN_DEVICES,
                        PLAN_DEVICES);
@@ -68,10 +97,66 @@ error_t fit_machine_cards(struct fit *f, struct argp_state *st, const char *arg)
                                                  .link = s->link * 1e9,
                                                  .device_ops = s->tops * 1e12 * ops_share,
                                                  .peer = s->peer * 1e9};
-        at += len;
+        str_addf(&f->gpu, "%s%s", f->n_card > 1 ? "," : "", s->name);
         if (!*at)
             return 0;
     }
+}
+
+error_t fit_machine_list(struct fit_list *list, struct argp_state *st, const char *flag,
+                         const char *arg, bool rate)
+{
+    if (list->n) {
+        argp_error(st, "%s was given twice; give one value, or one for each card with commas",
+                   flag);
+        return EINVAL;
+    }
+    for (const char *at = arg;; at++) {
+        char one[48];
+        const char *word;
+        size_t len;
+        uint64_t bytes;
+        at = take_word(at, &word, &len);
+        snprintf(one, sizeof one, "%.*s", (int)(len < sizeof one ? len : sizeof one - 1), word);
+        if (list->n == PLAN_DEVICES) {
+            argp_error(st, "%s %s: more than %d values; give %d at most", flag, arg, PLAN_DEVICES,
+                       PLAN_DEVICES);
+            return EINVAL;
+        }
+        if (rate) {
+            error_t bad = cli_rate(st, flag, one, &list->value[list->n]);
+            if (bad)
+                return bad;
+        } else if (str_to_bytes(one, &bytes)) {
+            list->value[list->n] = (double)bytes;
+        } else {
+            argp_error(st,
+                       "%s is '%s'; it takes a size such as 22GiB, one for all cards or one for "
+                       "each",
+                       flag, arg);
+            return EINVAL;
+        }
+        list->n++;
+        if (!*at)
+            return 0;
+    }
+}
+
+/* The value of a card; 0 = none was given. */
+static double of_card(const struct fit_list *l, int card)
+{
+    return l->n > 1 ? l->value[card] : l->n ? l->value[0] : 0;
+}
+
+static int check_list(const struct fit *f, const char *flag, const struct fit_list *l,
+                      struct err *e)
+{
+    if (l->n > 1 && l->n != f->n_card)
+        FAIL(e, ERR_USAGE,
+             "%s has %d values and --gpu %d card%s; give one value, or one for each "
+             "card",
+             flag, l->n, f->n_card, f->n_card == 1 ? "" : "s");
+    return 0;
 }
 
 /* The way between two cards: one copy, or two through main memory. */
@@ -106,14 +191,21 @@ int fit_machine_read(struct fit *f, struct err *e)
             e, ERR_USAGE,
             "no card; name one with --gpu, such as rtx4090; --vram and --link change it; or a host "
             "without a card with --cpu, such as 1x16");
+    TRY(check_list(f, "--vram", &f->vram, e));
+    TRY(check_list(f, "--link", &f->link, e));
+    if (f->peer > 0 && f->n_card < 2)
+        FAIL(e, ERR_USAGE,
+             "--peer is the rate from card to card, and --gpu names one card; name "
+             "several, as rtx3090,rtx3090, or leave --peer out");
     if (!(cpu_rate_ops(f->opt.isa) > 0))
         FAIL(e, ERR_USAGE, "--isa %s: nothing is measured for it; known: avx2, avxvnni, avx512vnni",
              f->opt.isa);
     f->cores = f->opt.n_threads ? f->opt.n_threads : HOST_CORES;
     for (int i = 0; i < f->n_card; i++) {
         struct fit_card *c = &f->card[i];
-        c->vram_bytes = f->opt.vram_bytes ? f->opt.vram_bytes : c->vram_bytes - ((uint64_t)1 << 30);
-        c->link = f->link > 0 ? f->link : c->link;
+        const double vram = of_card(&f->vram, i), link = of_card(&f->link, i);
+        c->vram_bytes = vram > 0 ? (uint64_t)vram : c->vram_bytes - ((uint64_t)1 << 30);
+        c->link = link > 0 ? link : c->link;
         c->peer = f->peer > 0 ? f->peer : c->peer;
     }
     f->opt.vram_bytes = f->card[0].vram_bytes;

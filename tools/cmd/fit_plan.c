@@ -288,8 +288,11 @@ static int other_type(const struct fit *f, enum mixture mix, struct fit_type *ou
         out->one = 1 / p.one.step_s;
         plan_free(&p);
     }
-    if ((out->whole || mix == f->mix) && fit_best_plan(&with, PLAN_THROUGHPUT, &p, &why) == 0) {
-        out->batch = fit_batch_rate(&p);
+    for (int i = 0; i < 2; i++) {
+        if (fit_best_plan(&with, i ? PLAN_THROUGHPUT : PLAN_LATENCY, &p, &why) < 0)
+            continue;
+        if (fit_batch_rate(&p) > out->batch)
+            out->batch = fit_batch_rate(&p);
         plan_free(&p);
     }
     sketch_close(&with.of);

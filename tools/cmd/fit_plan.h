@@ -20,18 +20,25 @@ struct fit_card {
     double peer;                   /* bytes/s to another card; 0 = through main memory */
 };
 
+struct fit_list { /* values of an option; 0 = not given, 1 = of all cards */
+    double value[PLAN_DEVICES];
+    int n;
+};
+
 /* A question to mas fit: the command line, then the model and the machine that it names. */
 struct fit {
-    const char *model, *shape, *gpu, *simulate, *draft;
-    int accepted; /* tokens of the draft that a pass accepts, on average */
-    bool typed;   /* --type was given */
+    const char *model, *shape, *simulate, *draft;
+    struct str gpu; /* the names of the cards, with commas */
+    int accepted;   /* tokens of the draft that a pass accepts, on average */
+    bool typed;     /* --type was given */
     enum mixture mix;
     /* n_ctx = what a sequence holds on average; vram_bytes, ram_bytes, kv_fmt, placement, n_seq and
      * cpu_layers as for an engine */
     struct engine_options opt;
     struct cli_rows *knobs;
-    uint64_t kv_bytes; /* of the KV cache; 0 = the plan's choice */
-    double link, peer, host;
+    uint64_t kv_bytes;          /* of the KV cache; 0 = the plan's choice */
+    struct fit_list vram, link; /* bytes, bytes/s */
+    double peer, host;
     bool json;
     /* (n_card) in the order of --gpu; opt.vram_bytes and rates are those of the first */
     struct fit_card card[PLAN_DEVICES];
@@ -82,7 +89,7 @@ struct fit_type { /* the shape in a type of number format */
     enum mixture mix;
     uint64_t bytes;
     bool fits, whole; /* in the plan for one sequence; whole: all weights in VRAM */
-    /* tokens/s, of one sequence and of a batch; batch: 0 for streamed types but the shape's own */
+    /* tokens/s, of one sequence and of the batch, by the better of both modes; 0 = does not fit */
     double one, batch;
 };
 /* The shape in its own type, then in each smaller one, the largest first, until three lie on the

@@ -20,6 +20,7 @@
 #   --mas PROGRAM        the program (default: mas of PATH, then build/release/mas of this tree)
 #   --image FILE.sif     run the program of an Apptainer image (tools/scripts/mas.def); --mas then names the program in it
 #   --bind PATH          a further folder for the image; may be repeated
+#   --no-check           submit without 'mas eval --check', for a model or data that only the nodes see
 #   --dry-run            print the files and commands, and write and submit nothing
 set -euo pipefail
 export LC_ALL=C
@@ -88,6 +89,14 @@ shard=$study/shard-$index-of-$tasks
 state=$study/slurm/state/task-$index
 start="$HOSTNAME $$ $(date +%s.%N)" # of this script
 idle=0 before=0
+log=$study/slurm/log/task-$index.txt
+logged=$(stat -c %s -- "$log" 2>/dev/null || echo 0) # bytes of former starts
+
+# reason: ": " and the program's last words in this start, or nothing
+reason() {
+    [ ! -f "$log" ] || tail -c "+$((logged + 1))" -- "$log" | grep -v "^....-..-..T.* task $job on " | grep . | tail -n 1 |
+        cut -c 1-300 | sed 's/^/: /' || true
+}
 
 # record STATE TEXT..: the state of this task for --status and for the next start
 record() {
@@ -101,10 +110,10 @@ again() {
     local code=$1 try i
     shift
     if [ "$now" -eq "$before" ] && [ $((idle + 1)) -ge "$starts" ]; then
-        record failed "$* (exit $code); no question finished in $starts starts"
+        record failed "$* (exit $code); no question finished in $starts starts$(reason)"
         exit "$code"
     fi
-    record requeued "$* (exit $code)"
+    record requeued "$* (exit $code)$(reason)"
     for try in 1 2 3; do
         if scontrol requeue "$job"; then
             for ((i = 0; i < 300; i++)); do # until Slurm ends this script
@@ -178,7 +187,7 @@ case $code in
 73) again "$code" 'another process holds the shard' ;;
 74) again "$code" 'a file cannot be read or written' ;;
 129 | 1[3-9][0-9]) again "$code" "the program was killed by signal $((code - 128))" ;;
-*) record failed "exit $code" && exit "$code" ;;
+*) record failed "exit $code$(reason)" && exit "$code" ;;
 esac
 SCRIPT
 }
@@ -243,6 +252,16 @@ queue() {
         print ($1 == name ? $2 : "report"), $3, $4 == "" ? "-" : $4, $5 == "" ? "-" : $5, $6 }' <<<"$lines"
 }
 
+# cancelled: INDEX of each task that Slurm still knows as cancelled, "report" for the report job
+cancelled() {
+    { timeout 60 squeue -h -r --name="$name,$name-report" -t CANCELLED -o '%j|%K|%T' 2>/dev/null || true; } |
+        awk -F'|' -v name="$name" '$3 == "CANCELLED" && ($1 == name || $1 == name "-report") {
+            print ($1 == name ? $2 : "report") }'
+}
+
+# held REASON: does somebody keep the job from starting?
+held() { [[ $1 = JobHeld* ]]; }
+
 # impossible REASON: does a job with this reason of squeue pend for ever?
 impossible() {
     case $1 in
@@ -267,15 +286,23 @@ wanted() {
     echo $((questions * cells))
 }
 
+# starts_of FILE: number of starts of a task since its last submission
+starts_of() {
+    local restarts
+    restarts=$(noted "$1" restarts)
+    echo $((${restarts:--1} + 1))
+}
+
 status() {
-    local i rows='' away='' known line state reason node job row n all=0 report here='' attention=0 working=0
+    local i rows='' away='' ended='' known line state reason node job row n log all=0 report here='' attention=0 working=0
     local -A counts=()
     rows=$(queue 2>&1) || { away=${rows:-squeue fails} && rows=''; }
     [ -z "$away" ] || say "Slurm does not answer ($away): the states are those of the folder"
+    [ -n "$away" ] || ended=$(cancelled)
     say "study $study: $tasks tasks, job name $name"
     printf '%-6s %-10s %9s %6s  %s\n' task state questions starts note
     for ((i = 1; i <= tasks; i++)); do
-        known=$study/slurm/state/task-$i
+        known=$study/slurm/state/task-$i log=$study/slurm/log/task-$i.txt
         n=$(finished "$study/shard-$i-of-$tasks")
         all=$((all + n))
         line=$(awk -v i="$i" '$1 == i { print; exit }' <<<"$rows")
@@ -291,6 +318,10 @@ status() {
                 if impossible "$reason"; then
                     row="$job never starts: $reason; scancel it and submit with another request"
                     attention=1
+                elif held "$reason"; then
+                    row="$job is held: $reason; it starts after 'scontrol release $job'"
+                    [ "$reason" != JobHeldAdmin ] || row+=", by an administrator"
+                    attention=1
                 fi
                 ;;
             *) row="$job on $node" ;;
@@ -298,31 +329,56 @@ status() {
             working=1
         elif [ "$(noted "$known" state)" = failed ]; then
             state=failed attention=1
+            row+="; log: $log"
         elif [ -n "$away" ]; then
             state=$(noted "$known" state) && row="since $(noted "$known" at) on $(noted "$known" node)${row:+: $row}"
             working=1
         else
-            state=lost attention=1
-            row="not in the queue; before: $(noted "$known" state) $row; submit again"
+            state=$(noted "$known" state) attention=1
+            line=$row
+            if [ "$state" = submitted ]; then
+                row='never started'
+            else
+                row="was $state${line:+: $line}; log: $log"
+            fi
+            if [ "$state" = stopped ] || grep -qx -- "$i" <<<"$ended"; then
+                state=cancelled
+                row+='; submit again to continue it'
+            else
+                state=lost
+                row+='; not in the queue; submit again'
+            fi
         fi
         state=${state:-unknown}
         counts[$state]=$((${counts[$state]:-0} + 1))
         printf '%-6s %-10s %9s %6s  %s\n' "$i" "$state" "$n" \
-            "$(($(noted "$known" restarts) + 1))" "$row"
+            "$(starts_of "$known")" "$row"
     done
     for state in "${!counts[@]}"; do here+="${here:+, }${counts[$state]} $state"; done
     say "tasks: $here"
     line=$(wanted)
-    say "questions: $all${line:+ of $line} finished"
+    say "questions: $all of ${line:-a number not yet known: no task has read the data} finished"
     line=$(awk '$1 == "report" { print; exit }' <<<"$rows")
     report=$(noted "$study/slurm/state/report" state)
     if [ -n "$line" ]; then
         read -r _ state reason node job <<<"$line"
         say "report: job $job ${state,,} ($reason)"
-        ! impossible "$reason" || attention=1
+        ! impossible "$reason" && ! held "$reason" || attention=1
         working=1
     else
-        say "report: ${report:-not in the queue} $(noted "$study/slurm/state/report" text)"
+        row=$(noted "$study/slurm/state/report" text)
+        case $report in
+        failed) row+="; log: $study/slurm/log/report.txt" ;;
+        finished) ;;
+        *)
+            if grep -qx report <<<"$ended"; then
+                report=cancelled row='submit again'
+            elif [ -z "$away" ]; then
+                report='not in the queue' row='cancelled or lost; submit again'
+            fi
+            ;;
+        esac
+        say "report: ${report:-unknown} $row"
         [ "$report" = finished ] || [ -n "$away" ] || attention=1
     fi
     [ $attention = 0 ] || return 1
@@ -334,7 +390,7 @@ status() {
 # ---- arguments
 
 mode=submit study='' tasks='' mas='' image=''
-starts=4 lead=120 cpus='' gpus='' time='' at_once='' partition='' report_partition='' mem=''
+check=1 starts=4 lead=120 cpus='' gpus='' time='' at_once='' partition='' report_partition='' mem=''
 more=() binds=() arguments=() given=''
 
 count() { # OPTION VALUE MOST: the value is a whole number from 1 to MOST
@@ -346,6 +402,7 @@ while [ $# -gt 0 ]; do
     case $option in
     --help) usage && exit 0 ;;
     --dry-run) mode=dry && shift && continue ;;
+    --no-check) check='' && shift && continue ;;
     --) shift && arguments=("$@") given=1 && break ;;
     --*=*) value=${1#*=} option=${1%%=*} && shift ;;
     --*) [ $# -ge 2 ] || die 64 "unknown option '$option', or its value is missing; see --help"
@@ -502,7 +559,27 @@ if ! mkdir "$lock" 2>/dev/null; then
         die 73 "another submission of this study is at work ($holder); if it is not, remove the folder $lock"
     fi
 fi
-trap 'rm -rf -- "$lock"' EXIT
+fresh=''
+[ -f "$old" ] || fresh=1
+kept=$(mktemp -d) # the states before this submission
+# leave: removes the lock. A submission that Slurm refused leaves no study, or that of before.
+leave() {
+    rm -rf -- "$lock"
+    if [ -n "$undo" ]; then
+        for i in "${needed[@]}"; do # no others: their tasks may be writing
+            rm -f -- "$study/slurm/state/task-$i"
+            [ ! -f "$kept/task-$i" ] || cp -p -- "$kept/task-$i" "$study/slurm/state/"
+        done
+    fi
+    if [ -n "$undo" ] && [ -n "$fresh" ]; then
+        rm -f -- "$old" "$study/slurm/task.sh" "$study/slurm/report.sh"
+        rmdir -- "$study/slurm/log" "$study/slurm/state" "$study/slurm" "$study" 2>/dev/null || true
+    fi
+    rm -rf -- "$kept"
+}
+undo=1 needed=()
+cp -p -- "$study"/slurm/state/* "$kept/" 2>/dev/null || true
+trap leave EXIT
 echo "$(hostname) $$" >"$lock/holder"
 if [ -f "$old" ] && [ "$(noted "$old" name)" != "$name" ]; then # since we looked
     die 73 'another submission has made this study meanwhile; give the same command again'
@@ -514,7 +591,6 @@ for ((try = 0; try < 60; try++)); do # a task that is ending may be queued again
     sleep 1
     rows=$(queue) || die 69 "Slurm does not answer; nothing was submitted"
 done
-[ -f "$old" ] || note "$old" name "$name" tasks "$tasks" folder "$(quoted "$cwd")" arguments "$(quoted "${arguments[@]}")"
 task_script >"$study/slurm/task.sh"
 report_script >"$study/slurm/report.sh"
 chmod +x "$study/slurm/task.sh" "$study/slurm/report.sh"
@@ -528,9 +604,27 @@ for ((i = 1; i <= tasks; i++)); do
     fi
 done
 if [ ${#needed[@]} = 0 ] && [ $queued = 0 ] && [ "$(noted "$study/slurm/state/report" state)" = finished ]; then
+    undo=''
     say "nothing to submit: all $tasks tasks are finished; the report is $study/report.html"
     exit 0
 fi
+
+# What a task waits for in vain is better known now. The tasks read the same files later.
+if [ -n "$check" ] && [ ${#needed[@]} -gt 0 ]; then
+    code=0
+    said=$(cd "$cwd" && "${run_mas[@]}" eval --check --quiet "${arguments[@]}" </dev/null 2>&1) || code=$?
+    [ $code = 0 ] || die $code "$said
+nothing was submitted: 'mas eval --check' refuses the options after --. If only the nodes see the model or the data,
+give --no-check"
+fi
+
+# asked: the request, and what the partition has, for a refusal
+asked() {
+    say "asked for: partition ${partition:-the default}, ${cpus:-1} CPUs${mem:+, $mem of memory}${gpus:+, GPUs $gpus}${time:+, time $time}"
+    say "there are (sinfo):"
+    { timeout 60 sinfo -h -o '  partition %P: %D nodes %t, each %c CPUs, %m MB, GPUs and others: %G; time limit %l' 2>/dev/null || true; } |
+        { if [ -n "$partition" ]; then grep "^  partition $partition\*\?:" || say "  no partition $partition"; else cat; fi; }
+}
 
 # refuse JOB: cancels a job that would pend for ever, and says why
 refuse() {
@@ -542,7 +636,8 @@ refuse() {
             # not only on the way; a better name than PartitionConfig often follows
             if [ "$reason" = "$seen" ] && { [ "$reason" != PartitionConfig ] || [ $try = 7 ]; }; then
                 scancel "$1"
-                die 78 "this request never starts: $reason; job $1 is cancelled. Ask for less, or for another partition"
+                die 78 "this request never starts: $reason; job $1 is cancelled. Ask for less, or for another partition
+$(asked)"
             fi
             seen=$reason
         elif [ "$reason" != None ]; then
@@ -556,15 +651,18 @@ jobs=()
 if [ ${#needed[@]} -gt 0 ]; then
     array=--array=$(ranges "${needed[@]}")${at_once:+%$at_once}
     said=$(sbatch --test-only "$array" "${common[@]}" "${task_request[@]}" "$study/slurm/task.sh" 2>&1) ||
-        die 78 "Slurm refuses the request: $(tail -n 1 <<<"$said")"
+        die 78 "Slurm refuses the request: $(tail -n 1 <<<"$said")
+$(asked)"
     for i in "${needed[@]}"; do
         note "$study/slurm/state/task-$i" state submitted text "$(noted "$study/slurm/state/task-$i" text)"
     done
     job=$(sbatch --parsable "$array" "${common[@]}" "${task_request[@]}" "$study/slurm/task.sh") ||
         die 69 "sbatch fails; nothing was submitted"
     job=${job%%;*}
-    printf '%s tasks %s job %s\n' "$(date +%Y-%m-%dT%H:%M:%S%z)" "${array#--array=}" "$job" >>"$study/slurm/jobs"
+    [ -f "$old" ] || note "$old" name "$name" tasks "$tasks" folder "$(quoted "$cwd")" arguments "$(quoted "${arguments[@]}")"
     refuse "$job"
+    printf '%s tasks %s job %s\n' "$(date +%Y-%m-%dT%H:%M:%S%z)" "${array#--array=}" "$job" >>"$study/slurm/jobs"
+    undo=''
     jobs+=("$job")
     say "submitted: job $job, tasks ${array#--array=} of $tasks"
 fi
@@ -578,6 +676,7 @@ if grep -q '^report ' <<<"$rows"; then
     fi
     timeout 60 scancel --name="$name-report" || die 69 "cannot cancel the former report job"
 fi
+undo=''
 dependency=()
 [ ${#jobs[@]} = 0 ] || dependency=(--dependency="afterany$(printf ':%s' "${jobs[@]}")")
 note "$study/slurm/state/report" state submitted
