@@ -32,8 +32,8 @@ struct tiles_work {
         struct unpacked_256 flat[TILES_STRIPS];
     };
     struct unpacked_256 buffer[TILES_STRIPS];
-    /* Of this block and of the next one. A head of the next block replaces that of the last block:
-     * ends that are still due then belong to this block or to the other strip. */
+    /* Of this block and of the next one. A head of the next block replaces that of the last block.
+     * Ends that are still due then belong to this block or to the other strip. */
     struct planes_head head[2][TILES_STRIPS];
     _Alignas(64) float unused[TILES_STRIPS][TILES_ROWS][16]; /* results before the first step */
     struct unpack from[TILES_STRIPS];
