@@ -47,6 +47,9 @@ static const struct matmul_shape matmul_shapes[] = {
     {1, 2, 0, 70, EPI_GEGLU, false, false, true, false},
     {9, 3, 15, 40, EPI_GEGLU, true, false, true, false},
     {40, 1, 72, 20, EPI_GEGLU, true, false, false, false},
+    /* whole lines of y, and rows enough to store them past the caches */
+    {66, 1, 0, 48, EPI_SWIGLU, true, false, false, false},
+    {65, 1, 0, 32, EPI_ADD, false, false, false, false},
     {1, 16, 0, 4096, EPI_STORE, false, false, true, true},
     {8, 16, 0, 4096, EPI_STORE, false, false, false, true},
     {512, 16, 0, 4096, EPI_STORE, false, false, true, true},

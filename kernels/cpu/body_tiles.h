@@ -32,7 +32,9 @@ struct tiles_work {
         struct unpacked_256 flat[TILES_STRIPS];
     };
     struct unpacked_256 buffer[TILES_STRIPS];
-    struct planes_head head[3][TILES_STRIPS]; /* of the last block, this one and the next one */
+    /* Of this block and of the next one. A head of the next block replaces that of the last block.
+     * Ends that are still due then belong to this block or to the other strip. */
+    struct planes_head head[2][TILES_STRIPS];
     _Alignas(64) float unused[TILES_STRIPS][TILES_ROWS][16]; /* results before the first step */
     struct unpack from[TILES_STRIPS];
     float *acc;     /* (TILES_STRIPS, TILES_CLASSES, rows, 16) */
@@ -291,17 +293,17 @@ TILES_INLINE void tiles_256(struct tiles_work *w, const struct tiles_x *x, int c
     const struct lanes *l = &w->from[0].l;
     int now = 0; /* number of the block's heads */
     struct tiles_before before = {.x = tiles_x256_at(x, chunk, 0, 0),
-                                  .head = w->head[2],
+                                  .head = w->head[1],
                                   .acc = {w->unused[0][0], w->unused[1][0]}};
     if (blocks < TILES_CLASSES)
         memset(w->acc, 0, TILES_STRIPS * of_strip * sizeof *w->acc);
-    memset(w->head[2], 0, sizeof w->head[2]);
+    memset(w->head[1], 0, sizeof w->head[1]);
     tiles_first(w, fmt, kind, 0, w->head[0]);
     for (int64_t b = 0, after; b >= 0; b = after) {
         after = tiles_after(b, blocks);
         const int64_t far = after >= 0 ? tiles_after(after, blocks) : -1,
                       ahead_b = after >= 0 ? 0 : tiles_after(0, blocks); /* of the next strips */
-        const int next = now == 2 ? 0 : now + 1;
+        const int next = now ^ 1;
         float *acc = w->acc + (size_t)(b % TILES_CLASSES) * of_class;
         for (int u = 0; u < units; u++) {
             const struct tiles_x256 *at = tiles_x256_at(x, chunk, b, u);
