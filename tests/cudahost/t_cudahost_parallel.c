@@ -8,8 +8,10 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cushim_test.h"
+#include "gguf_edit.h"
 #include "log.h"
 #include "steps.h"
 #include "test.h"
@@ -79,6 +81,24 @@ static void every_model_gives_the_bits_of_one_device(void **state)
         (void)tear_down(NULL);
     }
     assert_true(n_run >= 14 && n_output >= 4);
+}
+
+/* The result of attention is normed, that of ffn is added: the share of x is fetched anew. */
+static void a_norm_after_one_part_alone_gives_the_same_bits(void **state)
+{
+    (void)state;
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/t_cudahost_parallel.%d.gguf", (int)getpid());
+    steps_close(&sc);
+    gguf_edit(TEST_GOLDEN "/wide-formats.gguf", path, "bias:post_attention_norm.weight=256");
+    steps_open(&sc, path);
+    assert_true(weights_own(&sc.m.w, SLOT_ATTN_POST_NORM, 0) &&
+                !weights_own(&sc.m.w, SLOT_FFN_POST_NORM, 0));
+    for (int n = 2; n <= 4; n += 2) {
+        shared_by(n);
+        steps_same_bits(&sc, "a norm after attention");
+    }
+    unlink(path);
 }
 
 /* A cache of eight bits takes heads of 64 elements. */
@@ -180,6 +200,7 @@ static void a_tied_matrix_lies_on_the_first_device_once(void **state)
     assert_true(weights_tied(&sc.m.w));
     shared_by(2);
     ok(place_open(&sc.plan, &sc.m.w, sc.gpu, sc.cpu, 0, &p, &e));
+    ok(place_load(p, NULL, NULL, &e));
     ok(place_part(p, PART_EMBED, 0, embed, &e));
     for (int k = 0; k < 2; k++)
         place_share(p, PART_OUTPUT, 0, k, output[k]);
@@ -187,6 +208,10 @@ static void a_tied_matrix_lies_on_the_first_device_once(void **state)
     assert_int_equal(tensor_rows(output[0][SLOT_OUTPUT]), sc.m.hp.n_vocab / 2);
     assert_int_equal(tensor_rows(output[1][SLOT_OUTPUT]), sc.m.hp.n_vocab / 2);
     assert_int_equal(tensor_rows(embed[SLOT_TOKEN_EMBD]), sc.m.hp.n_vocab);
+    const struct tensor *file = weights_get(&sc.m.w, SLOT_TOKEN_EMBD, 0);
+    assert_memory_equal(embed[SLOT_TOKEN_EMBD]->data, file->data, tensor_bytes(file));
+    assert_memory_equal(output[1][SLOT_OUTPUT]->data, (char *)file->data + tensor_bytes(file) / 2,
+                        tensor_bytes(file) / 2);
     place_free(p);
 }
 
@@ -284,6 +309,7 @@ int main(void)
 #define SMALL(f) cmocka_unit_test_setup_teardown(f, small_set_up, small_tear_down)
         cmocka_unit_test(every_model_gives_the_bits_of_one_device),
         TEST(the_cache_may_have_eight_bits),
+        TEST(a_norm_after_one_part_alone_gives_the_same_bits),
         TEST(every_way_and_order_gives_the_same_bits),
         TEST(a_device_that_runs_ahead_waits_for_the_others),
         TEST(no_device_has_more_than_its_share),
