@@ -255,3 +255,36 @@ long steps_calls(struct steps *sc, int device)
     cushim_reset();
     return n;
 }
+
+void steps_fail_calls(struct steps *sc, long first, long every)
+{
+    for (int device = 0; device < 2; device++) {
+        const long calls = steps_calls(sc, device);
+        int fatal = 0, n_run = 0;
+        cushim_apart(0, 1, device);
+        for (long n = 1; n <= calls; n += n < first ? 1 : every, n_run++) {
+            cushim_fail_at(n, n % 2);
+            cushim_fail_on(device);
+            fatal += steps_failed(sc, device, n, n % 2 ? "once" : "and later");
+        }
+        print_message("GPU %d: %ld calls, %d of %d failures ended the run\n", device, calls, fatal,
+                      n_run);
+        assert_true(calls > 200 && 2 * fatal > n_run);
+    }
+}
+
+void steps_lose_devices(struct steps *sc, long times)
+{
+    for (int device = 0; device < 2; device++) {
+        const long calls = steps_calls(sc, device);
+        for (int late = 0; late < 2; late++)
+            for (long n = 1 + late; n <= calls - 8; n += 1 + calls / times) {
+                cushim_lazy(late);
+                cushim_lose(device, n);
+                if (!steps_failed(sc, device, n, late ? "and later, late" : "and later"))
+                    fail_msg("GPU %d is lost at call %ld of %ld, and the run goes on", device, n,
+                             calls);
+                cushim_lazy(0);
+            }
+    }
+}

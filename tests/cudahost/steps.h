@@ -51,5 +51,10 @@ void steps_same_bits(struct steps *sc, const char *what);
 bool steps_failed(struct steps *sc, int device, long n, const char *how);
 /* Number of calls of a run for this device. */
 long steps_calls(struct steps *sc, int device);
+/* Lets each of the first calls for device 0 fail, then for device 1, and later every n-th. Most
+ * failures must end the run. */
+void steps_fail_calls(struct steps *sc, long first, long every);
+/* Loses device 0 and then device 1 at about this number of calls of a run, which must end it. */
+void steps_lose_devices(struct steps *sc, long times);
 
 #endif

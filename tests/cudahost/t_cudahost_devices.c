@@ -412,6 +412,28 @@ static void the_rate_of_peer_access_decides_how_a_model_is_shared(void **state)
     assert_int_equal(cushim_live(NULL), 0);
 }
 
+/* Each GPU has memory for its part of the plan and little more: it holds no other's cache. */
+static void no_gpu_holds_more_than_the_plan_says(void **state)
+{
+    (void)state;
+    struct engine_options one = one_gpu(), o = several(one, "0,1");
+    struct jobs *want = run_on_one(&one);
+    struct engine *en = open_engine(&o);
+    const struct plan *p = engine_info(en)->plan;
+    o.kv_bytes = p->kv_bytes;
+    uint64_t most[2];
+    for (int d = 0; d < 2; d++)
+        most[d] = p->share[d].total_bytes + p->share[d].kv_bytes / 2;
+    assert_true(p->share[0].kv_bytes > 256 << 10 && p->share[0].kv_bytes == p->share[1].kv_bytes);
+    engine_close(en);
+    for (int d = 0; d < 2; d++)
+        cushim_device_memory(d, most[d]);
+    compare(want, &o, 2, NULL, "little memory");
+    jobs_free(want);
+    cushim_devices(1);
+    cushim_devices(3);
+}
+
 static int by_rows(void **state)
 {
     (void)state;
@@ -448,6 +470,7 @@ int main(void)
         ROWS(two_gpus_give_the_tokens_of_one),
         ROWS(drafts_keep_the_tokens),
         ROWS(pushed_out_pages_keep_the_tokens),
+        ROWS(no_gpu_holds_more_than_the_plan_says),
         ROWS(a_timeline_has_a_track_for_each_gpu),
         ROWS(a_lost_gpu_ends_the_engine_with_its_name),
     };

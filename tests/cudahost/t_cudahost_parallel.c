@@ -8,8 +8,10 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cushim_test.h"
+#include "gguf_edit.h"
 #include "log.h"
 #include "steps.h"
 #include "test.h"
@@ -79,6 +81,24 @@ static void every_model_gives_the_bits_of_one_device(void **state)
         (void)tear_down(NULL);
     }
     assert_true(n_run >= 14 && n_output >= 4);
+}
+
+/* The result of attention is normed, that of ffn is added: the share of x is fetched anew. */
+static void a_norm_after_one_part_alone_gives_the_same_bits(void **state)
+{
+    (void)state;
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/t_cudahost_parallel.%d.gguf", (int)getpid());
+    steps_close(&sc);
+    gguf_edit(TEST_GOLDEN "/wide-formats.gguf", path, "bias:post_attention_norm.weight=256");
+    steps_open(&sc, path);
+    assert_true(weights_own(&sc.m.w, SLOT_ATTN_POST_NORM, 0) &&
+                !weights_own(&sc.m.w, SLOT_FFN_POST_NORM, 0));
+    for (int n = 2; n <= 4; n += 2) {
+        shared_by(n);
+        steps_same_bits(&sc, "a norm after attention");
+    }
+    unlink(path);
 }
 
 /* A cache of eight bits takes heads of 64 elements. */
@@ -180,6 +200,7 @@ static void a_tied_matrix_lies_on_the_first_device_once(void **state)
     assert_true(weights_tied(&sc.m.w));
     shared_by(2);
     ok(place_open(&sc.plan, &sc.m.w, sc.gpu, sc.cpu, NULL, 0, &p, &e));
+    ok(place_load(p, NULL, NULL, &e));
     ok(place_part(p, PART_EMBED, 0, embed, &e));
     for (int k = 0; k < 2; k++)
         place_share(p, PART_OUTPUT, 0, k, output[k]);
@@ -187,6 +208,10 @@ static void a_tied_matrix_lies_on_the_first_device_once(void **state)
     assert_int_equal(tensor_rows(output[0][SLOT_OUTPUT]), sc.m.hp.n_vocab / 2);
     assert_int_equal(tensor_rows(output[1][SLOT_OUTPUT]), sc.m.hp.n_vocab / 2);
     assert_int_equal(tensor_rows(embed[SLOT_TOKEN_EMBD]), sc.m.hp.n_vocab);
+    const struct tensor *file = weights_get(&sc.m.w, SLOT_TOKEN_EMBD, 0);
+    assert_memory_equal(embed[SLOT_TOKEN_EMBD]->data, file->data, tensor_bytes(file));
+    assert_memory_equal(output[1][SLOT_OUTPUT]->data, (char *)file->data + tensor_bytes(file) / 2,
+                        tensor_bytes(file) / 2);
     place_free(p);
 }
 
@@ -236,36 +261,13 @@ static int small_tear_down(void **state)
 static void a_call_of_any_device_that_fails_ends_the_step_with_its_name(void **state)
 {
     (void)state;
-    for (int device = 0; device < 2; device++) {
-        const long calls = steps_calls(&sc, device);
-        int fatal = 0, n_run = 0;
-        cushim_apart(0, 1, device);
-        for (long n = 1; n <= calls; n += n < 60 ? 1 : 23, n_run++) {
-            cushim_fail_at(n, n % 2);
-            cushim_fail_on(device);
-            fatal += steps_failed(&sc, device, n, n % 2 ? "once" : "and later");
-        }
-        print_message("GPU %d: %ld calls, %d of %d failures ended the run\n", device, calls, fatal,
-                      n_run);
-        assert_true(calls > 200 && 2 * fatal > n_run);
-    }
+    steps_fail_calls(&sc, 60, 23);
 }
 
 static void a_device_that_is_lost_is_named(void **state)
 {
     (void)state;
-    for (int device = 0; device < 2; device++) {
-        const long calls = steps_calls(&sc, device);
-        for (int late = 0; late < 2; late++)
-            for (long n = 1 + late; n <= calls - 8; n += 1 + calls / 9) {
-                cushim_lazy(late);
-                cushim_lose(device, n);
-                if (!steps_failed(&sc, device, n, late ? "and later, late" : "and later"))
-                    fail_msg("GPU %d is lost at call %ld of %ld, and the run goes on", device, n,
-                             calls);
-                cushim_lazy(0);
-            }
-    }
+    steps_lose_devices(&sc, 9);
 }
 
 static void results_of_a_step_on_a_lost_device_are_refused(void **state)
@@ -284,6 +286,7 @@ int main(void)
 #define SMALL(f) cmocka_unit_test_setup_teardown(f, small_set_up, small_tear_down)
         cmocka_unit_test(every_model_gives_the_bits_of_one_device),
         TEST(the_cache_may_have_eight_bits),
+        TEST(a_norm_after_one_part_alone_gives_the_same_bits),
         TEST(every_way_and_order_gives_the_same_bits),
         TEST(a_device_that_runs_ahead_waits_for_the_others),
         TEST(no_device_has_more_than_its_share),

@@ -191,36 +191,13 @@ static int small_tear_down(void **state)
 static void a_call_of_any_device_that_fails_ends_the_step_with_its_name(void **state)
 {
     (void)state;
-    for (int device = 0; device < 2; device++) {
-        const long calls = steps_calls(&sc, device);
-        int fatal = 0, n_run = 0;
-        cushim_apart(0, 1, device);
-        for (long n = 1; n <= calls; n += n < 8 ? 1 : 17, n_run++) {
-            cushim_fail_at(n, n % 2);
-            cushim_fail_on(device);
-            fatal += steps_failed(&sc, device, n, n % 2 ? "once" : "and later");
-        }
-        print_message("GPU %d: %ld calls, %d of %d failures ended the run\n", device, calls, fatal,
-                      n_run);
-        assert_true(calls > 200 && 2 * fatal > n_run);
-    }
+    steps_fail_calls(&sc, 8, 17);
 }
 
 static void a_device_that_is_lost_is_named(void **state)
 {
     (void)state;
-    for (int device = 0; device < 2; device++) {
-        const long calls = steps_calls(&sc, device);
-        for (int late = 0; late < 2; late++)
-            for (long n = 1 + late; n <= calls - 8; n += 1 + calls / 6) {
-                cushim_lazy(late);
-                cushim_lose(device, n);
-                if (!steps_failed(&sc, device, n, late ? "and later, late" : "and later"))
-                    fail_msg("GPU %d is lost at call %ld of %ld, and the run goes on", device, n,
-                             calls);
-                cushim_lazy(0);
-            }
-    }
+    steps_lose_devices(&sc, 6);
 }
 
 /* The work of the last step is queued and has not run. */

@@ -133,7 +133,8 @@ static void put_bias(struct gguf_writer *w, const struct edit *c, int n_layer, b
     int64_t n = strtol(c->value, NULL, 10);
     for (int l = 0; l < (once ? 1 : n_layer); l++) {
         char name[128];
-        snprintf(name, sizeof name, "blk.%d.%s.bias", l, c->name);
+        snprintf(name, sizeof name, "blk.%d.%s%s", l, c->name,
+                 strstr(c->name, ".weight") ? "" : ".bias");
         if (!data)
             ok(gguf_put_tensor(w, once ? "output.bias" : name, FMT_F32, 1, &n, &e));
         for (int64_t i = 0; data && i < n; i++) {

@@ -6,7 +6,8 @@
  *   u32s:KEY=N N ..  i32s:KEY=N N ..                              sets an array
  *   drop:KEY                                                      removes a key
  *   bias:NAME=N     adds a bias of N elements; NAME is "output", or the name of a tensor in each
- *                   layer. Element i of layer l is ((7 i + 3 l) mod 11 - 5) / 16.
+ *                   layer. Element i of layer l is ((7 i + 3 l) mod 11 - 5) / 16. NAME.weight
+ *                   adds such a tensor instead: the norm of a result.
  *   nan:TENSOR=I    makes element I of an F32 tensor NaN
  *   nan:TENSOR=I X  makes element I of an F32 tensor X
  *   piece:ID=TEXT   renames a token of the vocabulary

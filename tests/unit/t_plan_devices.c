@@ -534,6 +534,14 @@ static void rows_of_a_step_are_divided_evenly(void **state)
 
 /* ---- tensor parallel ------------------------------------------------------------------------- */
 
+/* Two cards of 24 GiB without peer access. */
+static void pair_of_cards(struct machine *m)
+{
+    for (int d = 0; d < 2; d++)
+        add(m, d, 23, 1008, 25);
+    connect(m, 2, 12.5e9, false);
+}
+
 /* A 70B on a pair: half of the weights and of the cache each. Four gathers a layer, each of two
  * copies through main memory or of one with peer access. */
 static void tensor_parallel_reads_half_of_the_weights_on_each(void **state)
@@ -543,9 +551,9 @@ static void tensor_parallel_reads_half_of_the_weights_on_each(void **state)
     struct plan p;
     struct machine m;
     for (int way = 0; way < 2; way++) {
-        for (int d = 0; d < 2; d++)
-            add(&m, d, 23, 1008, 25);
-        connect(&m, 2, way ? 50e9 : 12.5e9, way);
+        pair_of_cards(&m);
+        if (way)
+            connect(&m, 2, 50e9, true);
         struct plan_input in = model(&m, 2, L70, 1, PLAN_LATENCY);
         in.split = PLAN_SPLIT_AUTO;
         ok(plan_make(&in, &p, &e));
@@ -580,9 +588,7 @@ static void the_way_to_share_is_chosen_by_cost_or_asked_for(void **state)
     struct err e;
     struct plan p;
     struct machine m;
-    for (int d = 0; d < 2; d++)
-        add(&m, d, 23, 1008, 25);
-    connect(&m, 2, 12.5e9, false);
+    pair_of_cards(&m);
     for (int slow = 0; slow < 3; slow++)
         for (int split = 0; split < PLAN_SPLIT_COUNT; split++) {
             struct plan_input in = model(&m, 2, L70, 1, PLAN_LATENCY);
@@ -634,9 +640,9 @@ static void tensor_parallel_that_is_not_possible_has_a_reason(void **state)
                                       "the rate between the devices is unknown",
                                       "do not fit the devices"};
     for (int i = 0; i < 4; i++) {
-        for (int d = 0; d < 2; d++)
-            add(&m, d, i == 3 && d ? 16 : 23, 1008, 25);
-        connect(&m, 2, 12.5e9, false);
+        pair_of_cards(&m);
+        if (i == 3)
+            add(&m, 1, 16, 1008, 25);
         struct plan_input in = model(&m, 2, L70, 1, PLAN_LATENCY);
         if (i == 0)
             in.rows.units = 3;
@@ -666,9 +672,7 @@ static void tensor_parallel_divides_the_cache(void **state)
     struct err e;
     struct plan p;
     struct machine m;
-    for (int d = 0; d < 2; d++)
-        add(&m, d, 23, 1008, 25);
-    connect(&m, 2, 12.5e9, false);
+    pair_of_cards(&m);
     struct plan_input in = model(&m, 2, L70, 64, PLAN_THROUGHPUT);
     in.split = PLAN_ROWS;
     ok(plan_make(&in, &p, &e));
