@@ -45,12 +45,12 @@ sys.path.insert(0, os.environ["MAS_SOURCE"] + "/tests/cli")
 import serve_client
 prompts = ["The patient has fever and", "A woman has chest pain and", "A man is short of breath", "The child has a rash"]
 def ask(server, i, k):
-    c = server.post("/v1/completions", {"prompt": prompts[i] + " pain" * k, "max_tokens": 16, "temperature": 0.8, "seed": i,
+    c = server.post("/v1/completions", {"prompt": prompts[i] + " pain" * k, "max_tokens": 8, "temperature": 0.8, "seed": i,
                                         "logprobs": 2})["choices"][0]
     return c["text"], c["finish_reason"], c["logprobs"]["token_logprobs"], c["logprobs"]["tokens"]
 server = serve_client.Server(sys.argv[1], "-m", "demo", *sys.argv[3:])
 def client(i):
-    return [ask(server, i, k) for k in range(3)]
+    return [ask(server, i, k) for k in range(2)]
 replies = serve_client.together([lambda: client(0), lambda: client(1)]) + [client(2)]
 metrics = server.send("GET", "/metrics").body.decode()
 assert server.close() == 0
@@ -64,7 +64,7 @@ python3 - <<'END' || fault "a server on two GPUs"
 import json, re
 alone, pair = json.load(open("alone.json")), json.load(open("pair.json"))
 assert alone["replies"] == pair["replies"], (alone["replies"], pair["replies"])
-assert len(pair["replies"]) == 3 and all(len(r) == 3 for r in pair["replies"])
+assert len(pair["replies"]) == 3 and all(len(r) == 2 for r in pair["replies"])
 rows, types = {}, []
 for line in pair["metrics"].splitlines():
     if line.startswith("# TYPE "):
@@ -107,13 +107,13 @@ evaluate() {
         role_tokens.debater=64 "${@:2}"; do
         set+=(--set "$key")
     done
-    "$MAS" eval -c demo --data "$MAS_SOURCE/configs/demo/questions.jsonl" --n 2 --strategy debate --quiet --out "$1" \
+    "$MAS" eval -c demo --data "$MAS_SOURCE/configs/demo/questions.jsonl" --n 1 --strategy debate --quiet --out "$1" \
         "${set[@]}" >said 2>&1 || fault "debate, $1: $(tail -n 3 said)"
     answers "$1" >"$1.txt"
 }
 evaluate one
 evaluate two 'devices=[2, 0]' placement.vram=19MiB
-[ "$(grep -c '"call"' one.txt)" -ge 3 ] || fault "debate: nothing to compare: $(head -n 3 one.txt)"
+[ "$(grep -c '"call"' one.txt)" -ge 2 ] || fault "debate: nothing to compare: $(head -n 3 one.txt)"
 cmp one.txt two.txt || fault "debate: other replies on two GPUs"
 python3 - <<'END' || fault "the summary does not name both GPUs: $(head -c 2000 two/summary.json)"
 import json
@@ -133,8 +133,7 @@ for row in json.load(open("bench.json")):
     assert a["clock_reasons"] == "" and b["clock_reasons"] == "software power cap", row["health"]
     assert abs(a["joules"] + b["joules"] - row["energy"]["gpu_j"]) < 1e-6, row
 END
-expect 0 '; GPU 0: ' with 'energy_step=500 celsius@1=73' "${bench[@]}"
-expect 0 'not measured: GPU 0: GPU lost after ' with 'energy_step=500 lost_after@1=3' "${bench[@]}"
+expect 0 'not measured: GPU 0: GPU lost after ' with 'energy_step=500 lost_after@1=2' "${bench[@]}"
 
 # ---- memory that is short is that of a GPU with a number
 expect 64 'on all devices together' "$MAS" generate -m demo -p x -n 1 "${one[@]}" --devices 2,0 --vram 9MiB

@@ -4,8 +4,8 @@
  * result of the CPU. (Against other programs: t_logits and t_stories, which also run this backend.)
  */
 #include <math.h>
-#include <unistd.h>
 
+#include "capture.h"
 #include "cushim_test.h"
 #include "serve.h"
 #include "test.h"
@@ -240,29 +240,6 @@ static void decode_steps_are_recorded_and_replayed(void **state)
     jobs_free(js);
 }
 
-/* Text that the program writes to stderr between capture and release. */
-static FILE *stderr_kept;
-static int stderr_real;
-
-static void stderr_capture(void)
-{
-    fflush(stderr);
-    stderr_real = dup(STDERR_FILENO);
-    stderr_kept = tmpfile();
-    assert_non_null(stderr_kept);
-    assert_true(dup2(fileno(stderr_kept), STDERR_FILENO) >= 0);
-}
-
-static void stderr_release(char *out, size_t n)
-{
-    fflush(stderr);
-    dup2(stderr_real, STDERR_FILENO);
-    close(stderr_real);
-    rewind(stderr_kept);
-    out[fread(out, 1, n - 1, stderr_kept)] = 0;
-    fclose(stderr_kept);
-}
-
 /* A call that makes or starts a recording fails from its n-th time on. */
 static void without_recordings_steps_run_plainly_and_say_so_once(void **state)
 {
@@ -279,12 +256,13 @@ static void without_recordings_steps_run_plainly_and_say_so_once(void **state)
     struct jobs *want = run_alone(&o);
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
         char text[4096];
+        struct capture stderr_text;
         struct engine *en = open_engine(&o);
         struct jobs *js = some_jobs(en);
         cushim_fail_call(calls[i].name, calls[i].n);
-        stderr_capture();
+        capture_begin(&stderr_text);
         jobs_run(en, js);
-        stderr_release(text, sizeof text);
+        capture_end(&stderr_text, text, sizeof text);
         const long called = cushim_named_calls();
         cushim_fail_call("", 0);
         jobs_equal(want, js, calls[i].name);
@@ -306,12 +284,13 @@ static void a_broken_capture_is_computed_plainly(void **state)
     struct engine_options o = cudahost_options();
     struct jobs *want = run_alone(&o);
     char text[4096];
+    struct capture stderr_text;
     struct engine *en = open_engine(&o);
     struct jobs *js = some_jobs(en);
     cushim_break_capture(1);
-    stderr_capture();
+    capture_begin(&stderr_text);
     jobs_run(en, js);
-    stderr_release(text, sizeof text);
+    capture_end(&stderr_text, text, sizeof text);
     cushim_break_capture(0);
     jobs_equal(want, js, "a broken capture");
     assert_non_null(strstr(text, "run without CUDA graphs from now on"));

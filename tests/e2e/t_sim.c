@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "capture.h"
 #include "simulate.h"
 #include "stage.h"
 #include "test.h"
@@ -333,6 +334,28 @@ static struct simulate several(const char *model, int n_seq, const struct sim_ca
     return in;
 }
 
+/* Other programs take 6 GiB of the second card between query and allocation. */
+static void of_several_cards_the_one_with_less_than_it_says_is_named(void **state)
+{
+    (void)state;
+    struct err e;
+    struct simulated r;
+    struct capture said;
+    char text[4096];
+    struct sim_card pair[2] = {data_sheet[RTX_4090], data_sheet[RTX_4090]};
+    pair[1].lost_bytes = (uint64_t)6 << 30;
+    struct simulate in = several(model_70b, 1, pair, 2);
+    capture_begin(&said);
+    const int rc = simulate_run(&in, &r, &e);
+    capture_end(&said, text, sizeof text);
+    if (rc < 0)
+        fail_msg("%s", e.msg);
+    assert_true(r.plan.share[1].total_bytes <= pair[1].vram_bytes - pair[1].lost_bytes);
+    if (!strstr(text, "GPU 1 (") || !strstr(text, " can allocate ") || strstr(text, "GPU 0 ("))
+        fail_msg("said \"%s\"", text);
+    simulated_free(&r);
+}
+
 /* A 70B lies whole on two cards of 24 GiB, and on four of 12. One sequence reads all weights once,
  * at the rates of the cards. */
 static void a_70b_on_several_cards(void **state)
@@ -501,6 +524,7 @@ int main(void)
         cmocka_unit_test(a_card_with_less_than_it_says_gets_a_smaller_plan),
         cmocka_unit_test(a_draft_model_multiplies_what_streamed_weights_give),
         cmocka_unit_test(predictions_are_right_within_five_per_cent),
+        cmocka_unit_test(of_several_cards_the_one_with_less_than_it_says_is_named),
         cmocka_unit_test(a_70b_on_several_cards),
         cmocka_unit_test(each_card_has_its_own_rates),
         cmocka_unit_test(two_cards_give_a_batch_more_than_twice_of_one),
