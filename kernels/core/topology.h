@@ -40,7 +40,8 @@ void topology_items(const int *index_of, int threads, int index, long long n, lo
                     long long *end);
 
 /* Divides the cores among n processes, node after node, so that a process has few nodes. mine
- * (n_cpu): the processors of process `number`, all those of its cores. false: fewer cores than n. */
+ * (n_cpu): the processors of process `number`, all those of its cores. false: there are fewer cores
+ * than n. */
 bool topology_part(const struct topology *t, int number, int n, bool *mine);
 
 /* Lets the calling thread run on the processors of one node only. false: the system refuses. */
