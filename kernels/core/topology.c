@@ -146,6 +146,25 @@ void topology_items(const int *index_of, int threads, int index, long long n, lo
     *end = n * last / threads;
 }
 
+bool topology_part(const struct topology *t, int number, int n, bool *mine)
+{
+    const int first = (int)((long long)t->n_core * number / n),
+              end = (int)((long long)t->n_core * (number + 1) / n);
+    int core = 0;
+    if (t->n_core < n)
+        return false;
+    memset(mine, 0, (size_t)t->n_cpu * sizeof *mine);
+    for (int k = 0; k < t->n_node; k++)
+        for (int i = 0; i < t->n_cpu; i++) {
+            if (t->index_of[i] != k || t->core_of[i] != t->cpu[i])
+                continue;
+            for (int j = i; j < t->n_cpu && core >= first && core < end; j++)
+                mine[j] |= t->core_of[j] == t->cpu[i];
+            core++;
+        }
+    return true;
+}
+
 bool topology_bind_thread(const struct topology *t, int index)
 {
     cpu_set_t set;

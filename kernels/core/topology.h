@@ -39,6 +39,11 @@ void topology_share(const struct topology *t, int n, int *index);
 void topology_items(const int *index_of, int threads, int index, long long n, long long *begin,
                     long long *end);
 
+/* Divides the cores among n processes, node after node, so that a process has few nodes. mine
+ * (n_cpu): the processors of process `number`, all those of its cores. false: there are fewer cores
+ * than n. */
+bool topology_part(const struct topology *t, int number, int n, bool *mine);
+
 /* Lets the calling thread run on the processors of one node only. false: the system refuses. */
 bool topology_bind_thread(const struct topology *t, int index);
 /* Asks the system to take memory for the whole pages inside [p, p + bytes) from one node. Pages

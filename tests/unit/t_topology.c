@@ -130,6 +130,50 @@ static void two_sockets_with_two_threads_a_core(void **state)
     assert_true(index[127] == 0 && index[128] == 1);
 }
 
+/* Processes that divide the machine take whole cores, and whole nodes where that is possible. */
+static void processes_take_whole_cores_of_few_nodes(void **state)
+{
+    (void)state;
+    two_sockets();
+    struct topology t = read_all(256);
+    bool mine[256], taken[256] = {false};
+    assert_false(topology_part(&t, 0, 129, mine));
+    for (int n = 1; n <= 128; n += n < 4 ? 1 : 31) {
+        memset(taken, false, sizeof taken);
+        for (int w = 0; w < n; w++) {
+            int cores = 0;
+            assert_true(topology_part(&t, w, n, mine));
+            for (int i = 0; i < 256; i++) {
+                assert_false(mine[i] && taken[i]);
+                assert_int_equal(mine[i], mine[(i + 128) % 256]); /* both threads of a core */
+                taken[i] |= mine[i];
+                cores += i < 128 && mine[i];
+                assert_true(n != 2 || !mine[i] || i % 128 / 64 == w); /* a socket each */
+            }
+            assert_true(cores == 128 / n || cores == 128 / n + 1);
+        }
+        for (int i = 0; i < 256; i++)
+            assert_true(taken[i]);
+    }
+}
+
+/* Some machines number the processors of two sockets in turn. */
+static void numbers_that_alternate_between_nodes(void **state)
+{
+    (void)state;
+    bool mine[8];
+    put("0-7\n", "cpu/online");
+    put("0,2,4,6\n", "node/node0/cpulist");
+    put("1,3,5,7\n", "node/node1/cpulist");
+    struct topology t = read_all(8);
+    counts(&t, 8, 8, 2);
+    for (int w = 0; w < 2; w++) {
+        assert_true(topology_part(&t, w, 2, mine));
+        for (int i = 0; i < 8; i++)
+            assert_int_equal(mine[i], i % 2 == w);
+    }
+}
+
 /* A control group or an affinity mask: 8 processors of node 1, of them two of one core. */
 static void a_mask_leaves_what_it_allows(void **state)
 {
@@ -233,6 +277,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(one_node),
         TEST(two_sockets_with_two_threads_a_core),
+        TEST(processes_take_whole_cores_of_few_nodes),
+        TEST(numbers_that_alternate_between_nodes),
         TEST(a_mask_leaves_what_it_allows),
         TEST(offline_processors_and_holes_do_not_count),
         TEST(without_files_each_processor_is_a_core),

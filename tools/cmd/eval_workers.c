@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -17,8 +16,10 @@
 #include "mem.h"
 #include "meter.h"
 #include "pool.h"
+#include "topology.h"
 #include "toy.h"
 #include "vary.h"
+#include "workers.h"
 #include "zio.h"
 
 static const char no_energy[] = "not measured: several workers share one meter";
@@ -32,43 +33,21 @@ struct eval_crew {
 
 /* ---- a worker -------------------------------------------------------------------------------- */
 
-/* The first processor that shares a core with processor i; i if that is not known. */
-static int core_of(int i)
-{
-    char path[96];
-    struct str text = STR_INIT;
-    struct err unread;
-    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", i);
-    const int first = zio_read(path, 4096, &text, &unread) == 0 ? atoi(text.s) : i;
-    str_free(&text);
-    return first;
-}
-
 /* Leaves this process the cores of worker `number` of n. With fewer cores than workers, the cores
  * stay shared. */
 static void pin(int number, int n)
 {
-    cpu_set_t all, own;
-    int cores = 0, seen = 0;
-    if (sched_getaffinity(0, sizeof all, &all) != 0)
-        return;
-    for (int i = 0; i < CPU_SETSIZE; i++)
-        cores += CPU_ISSET((size_t)i, &all) && core_of(i) == i;
-    if (cores < n)
+    struct topology t;
+    bool mine[TOPOLOGY_CPUS];
+    cpu_set_t own;
+    topology_here(&t);
+    if (!topology_part(&t, number, n, mine))
         return;
     CPU_ZERO(&own);
-    const int lo = cores * number / n, hi = cores * (number + 1) / n;
-    for (int i = 0; i < CPU_SETSIZE; i++) {
-        if (!CPU_ISSET((size_t)i, &all) || core_of(i) != i)
-            continue;
-        const bool mine = seen >= lo && seen < hi;
-        seen++;
-        for (int k = i; k < CPU_SETSIZE && mine; k++) /* the core's other processors */
-            if (CPU_ISSET((size_t)k, &all) && core_of(k) == i)
-                CPU_SET((size_t)k, &own);
-    }
-    if (CPU_COUNT(&own))
-        (void)sched_setaffinity(0, sizeof own, &own);
+    for (int i = 0; i < t.n_cpu; i++)
+        if (mine[i])
+            CPU_SET((size_t)t.cpu[i], &own);
+    (void)sched_setaffinity(0, sizeof own, &own);
 }
 
 /* The GPUs of worker `number`: an equal part of `devices`, in their order. */
