@@ -27,8 +27,8 @@ struct simulate {
     const char *draft_model; /* NULL = none */
     int max_draft;
     double spoil; /* share of its drafts that are rejected; all others are accepted */
-    /* tokens of each prompt. 0 = the most with which all sequences can begin; without a draft, the
-     * last steps are then measured, in which the first sequence has nearly n_ctx tokens */
+    /* tokens of each prompt. 0 = the most with which all sequences can begin. Without a draft, the
+     * last steps are then measured: the first sequence has nearly n_ctx tokens in them */
     int n_prompt;
     /* measured steps, after n_warm unmeasured ones or more; with a draft: tokens of the last
      * sequence */
@@ -53,7 +53,8 @@ struct simulated {
     size_t n_span;
 };
 
-/* The result is a pure function of `in` and of the model file's header. Errors as engine_open; ERR_USAGE when n_ctx is too short for n_seq sequences to meet. */
+/* The result is a pure function of `in` and of the model file's header. Errors as engine_open;
+ * ERR_USAGE when n_ctx is too short for n_seq sequences to meet. */
 int simulate_run(const struct simulate *in, struct simulated *out, struct err *e);
 void simulated_free(struct simulated *r);
 
