@@ -15,7 +15,7 @@ struct ops_sim {
     bool is_host;
 };
 
-/* ---- launches: those of the CUDA backend (kernels/CUDA.md) ------------------------------------ */
+/* ---- launches: those of the CUDA backend (kernels/CUDA.md) ----------------------------------- */
 
 enum { MERGE_FROM = 128, SAMPLE_ROWS = 64, SAMPLE_LAUNCHES = 10 };
 

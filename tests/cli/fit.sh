@@ -228,7 +228,7 @@ refused 64 "peer is the rate from card to card, and --gpu names one card" --shap
 refused 64 "peer was given twice" --shape llama3-8b --gpu rtx4090,rtx4090 --peer 56GB/s --peer 5GB/s
 refused 64 "link was given twice" --shape llama3-8b --gpu rtx4090 --link 56GB/s --link 5GB/s
 refused 64 "link has 2 values and --gpu 3 cards" --shape llama3-8b --gpu rtx4090,rtx4090 --gpu rtx4090 --link 25GB/s,5GB/s
-refused 64 "vram is '22GiB,x'" --shape llama3-8b --gpu rtx4090,rtx4090 --vram 22GiB,x
+refused 64 "vram is 'x'; it takes" --shape llama3-8b --gpu rtx4090,rtx4090 --vram 22GiB,x
 refused 64 "more than 8 cards" --gpu rtx3060,rtx3060,rtx3060,rtx3060,rtx3060,rtx3060,rtx3060,rtx3060,rtx3060
 refused 64 "available on all devices together" --shape llama3-70b --gpu rtx4090,rtx4090 --vram 500MiB
 refused 64 "give the model with -m" --gpu rtx4090

@@ -312,7 +312,7 @@ rm away
 shows 1 'was running: 4 questions finished before; log: .*task-3.txt; not in the queue; submit again'
 note task-3 'state submitted' 'text '
 shows 1 '^3 +lost +0 +0  never started; not in the queue; submit again'
-printf '%s|3|CANCELLED\n%s|N/A|CANCELLED\n' "$name" "$name-report" >cancelled
+printf '%s|N/A|CANCELLED|46\n%s|N/A|CANCELLED|47\n' "$name" "$name-report" >cancelled
 shows 1 '^3 +cancelled +0 +0  never started; submit again'
 note report 'state submitted'
 shows 1 'report: cancelled submit again'

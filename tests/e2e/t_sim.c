@@ -134,6 +134,53 @@ static void layers_on_the_cpu_take_its_memorys_rate(void **state)
     simulated_free(&r);
 }
 
+/* A plan that is given is carried out, for fewer sequences too, and in spite of the mode. */
+static void a_given_plan_is_carried_out(void **state)
+{
+    (void)state;
+    struct err e;
+    struct simulated own, r;
+    struct simulate in = rtx4090(model_70b, 24);
+    in.mode = PLAN_THROUGHPUT;
+    ok(simulate_run(&in, &own, &e));
+    in.mode = PLAN_LATENCY;
+    in.plan = &own.plan;
+    in.n_run = 1;
+    ok(simulate_run(&in, &r, &e));
+    assert_int_equal(r.n_run, 1);
+    assert_int_equal(r.plan.mode, PLAN_THROUGHPUT);
+    assert_true(r.plan.stream_bytes == own.plan.stream_bytes);
+    near("one sequence on the plan of 24", r.step_s, own.plan.one.step_s, 0.05);
+    simulated_free(&own);
+    simulated_free(&r);
+}
+
+/* Nothing of this host, neither its threads nor its clock, shows in the simulated one. Launches and
+ * step_s are part of it. */
+static void a_simulation_repeats_itself(void **state)
+{
+    (void)state;
+    struct err e;
+    struct simulated first, r, plain;
+    for (int ring = 0; ring <= 1; ring++) { /* a ring on the host, which a thread fills */
+        struct simulate in = rtx4090(ring ? model_70b : model_8b, 64);
+        in.mode = PLAN_THROUGHPUT;
+        in.ram_bytes = (uint64_t)(ring ? 20 : 64) << 30;
+        ok(simulate_run(&in, &plain, &e));
+        in.rates.launch_s = 1.5e-6;
+        in.rates.step_s = 1e-4;
+        ok(simulate_run(&in, &first, &e));
+        ok(simulate_run(&in, &r, &e));
+        assert_true(!ring || !plain.plan.keep_pinned);
+        assert_true(r.step_s == first.step_s && r.n_span == first.n_span);
+        if (!ring) /* 32 layers of 11 launches, 16 more for formats, 14 more */
+            near("launches", first.step_s - plain.step_s, 382 * 1.5e-6 + 1e-4, 0.05);
+        simulated_free(&plain);
+        simulated_free(&first);
+        simulated_free(&r);
+    }
+}
+
 /* The split that latency mode chooses: CPU and link work at the same time, each during most of the
  * step. */
 static void in_latency_mode_cpu_and_link_work_together(void **state)
@@ -518,6 +565,8 @@ int main(void)
         cmocka_unit_test(a_resident_model_takes_its_bytes_over_the_bandwidth),
         cmocka_unit_test(a_70b_streams_at_the_rate_of_the_link),
         cmocka_unit_test(a_limited_link_is_a_slower_link),
+        cmocka_unit_test(a_given_plan_is_carried_out),
+        cmocka_unit_test(a_simulation_repeats_itself),
         cmocka_unit_test(layers_on_the_cpu_take_its_memorys_rate),
         cmocka_unit_test(in_latency_mode_cpu_and_link_work_together),
         cmocka_unit_test(other_copies_wait_for_one_piece_at_most),

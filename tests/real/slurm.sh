@@ -323,7 +323,7 @@ scancel --name="$(sed -n 's/^name //p' "$dir/held_study/slurm/study")-report"
 code=0
 "$slurm_eval" --status "$dir/held_study" >held.txt || code=$?
 [ $code = 1 ] && grep -Eq '^2 +cancelled +0 +0  never started; submit again' held.txt && grep -q '^report: cancelled' held.txt ||
-    fault "cancelled tasks: exit code $code: $(cat held.txt)"
+    fault "cancelled tasks: exit code $code: $(cat held.txt; squeue -h -r -t CANCELLED -o '%j|%K|%T|%i|%F')"
 
 # ---- the end of both
 

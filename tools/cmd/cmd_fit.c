@@ -80,6 +80,15 @@ static const struct argp_option options[] = {
     {0},
 };
 
+static error_t read_vram(struct argp_state *st, const char *flag, const char *word, double *out)
+{
+    struct engine_options o = {.vram_bytes = 0};
+    (void)flag;
+    const error_t bad = cli_option(st, &engine_option_set, "vram", word, &o);
+    *out = (double)o.vram_bytes;
+    return bad;
+}
+
 static error_t once(struct argp_state *st, const char *flag, const char *arg, double *rate)
 {
     if (*rate > 0) {
@@ -111,9 +120,9 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case KEY_GPU:
         return fit_machine_cards(f, st, arg);
     case KEY_LINK:
-        return fit_machine_list(&f->link, st, "--link", arg, true);
+        return fit_machine_list(&f->link, st, "--link", arg, cli_rate);
     case KEY_VRAM:
-        return fit_machine_list(&f->vram, st, "--vram", arg, false);
+        return fit_machine_list(&f->vram, st, "--vram", arg, read_vram);
     case KEY_PEER:
         return once(st, "--peer", arg, &f->peer);
     case KEY_CPU:
@@ -249,6 +258,22 @@ static void print_split(struct str *s, const char *what, const struct cost *one,
                  n_seq / all->step_s, n_seq);
 }
 
+/* Lines of at most 79 columns. */
+static void print_wrapped(struct str *s, const char *head, const char *text)
+{
+    size_t column = strlen(head);
+    str_adds(s, head);
+    for (const char *at = text; *at;) {
+        const size_t n = strcspn(at, " ");
+        const bool next = column + n > 78;
+        str_adds(s, at == text ? "" : next ? "\n    " : " ");
+        str_add(s, at, n);
+        column = (next ? 4 : column + 1) + n;
+        at += n + (at[n] == ' ');
+    }
+    str_addc(s, '\n');
+}
+
 /* The ways between cards, and both forms of sharing. */
 static void print_sharing(struct str *s, const struct fit *f, const struct plan *p)
 {
@@ -264,10 +289,11 @@ static void print_sharing(struct str *s, const struct fit *f, const struct plan 
                  p->n_micro, p->micro_rows);
     print_split(s, "runs of layers", &p->layers_one, &p->layers_all, p->layers_n_seq);
     print_split(s, "tensor parallel", &p->rows_one, &p->rows_all, p->rows_n_seq);
-    str_addf(s, "  chosen: %s; %s\n",
+    char head[80];
+    snprintf(head, sizeof head, "  chosen: %s; ",
              p->split == PLAN_ROWS ? "tensor parallel (--split rows)"
-                                   : "runs of layers (--split layers)",
-             p->why);
+                                   : "runs of layers (--split layers)");
+    print_wrapped(s, head, p->why);
 }
 
 /* The times of a step. Those of several cards add up, but for micro-batches. */
@@ -297,10 +323,8 @@ static void print_plan(struct str *s, const struct fit *f, const struct plan *p,
              1 / p->one.step_s, fit_batch_rate(p), p->n_seq);
     print_step(s, f, p);
     if (f->opt.n_seq > p->n_seq)
-        str_addf(
-            s,
-            "  %d sequences were asked for: the KV cache of this plan holds %d; the others wait\n",
-            f->opt.n_seq, p->n_seq);
+        str_addf(s, "  %d sequences were asked for: the KV cache holds %d; the others wait\n",
+                 f->opt.n_seq, p->n_seq);
     str_addf(s, "  MedQA, 1,273 x 7 calls: %.1f hours\n", fit_eval_hours(f, p));
     if (p->stream_bytes && !p->keep_pinned)
         str_adds(s, "  main memory is too small for the streamed weights: they would be read\n"
@@ -359,9 +383,8 @@ static void print_machine(struct str *s, const struct fit *f)
     print_rates(s, f, false);
     str_adds(s, ", link ");
     print_rates(s, f, true);
-    str_addf(s, "%sCPU %.0f GB/s; %d tokens a sequence, KV cache %s\n",
-             f->n_card > 1 ? ",\n  " : ", ", f->rates.host * 1e-9, f->opt.n_ctx,
-             fmt_info(f->opt.kv_fmt)->name);
+    str_addf(s, "%sCPU %.0f GB/s; %d tokens a sequence, KV cache %s\n", ",\n  ",
+             f->rates.host * 1e-9, f->opt.n_ctx, fmt_info(f->opt.kv_fmt)->name);
 }
 
 static void print_text(const struct fit *f, struct plan *p, const bool *ok, const struct err *why,
@@ -547,8 +570,8 @@ static void add_cards(const struct fit *f, struct simulate *run)
     run->peer = f->n_card > 1 && f->hop[1].peer ? f->hop[1].rate : 0;
 }
 
-/* The plans that were printed: both modes, or the one asked for. Latency is for one sequence, unless
- * a number was given. Then one sequence with a draft, whose plan the engine makes. */
+/* The plans that were printed: both modes, or the one asked for. Latency is for one sequence,
+ * unless a number was given. Then one sequence with a draft, whose plan the engine makes. */
 static int simulate(struct fit *f, const struct plan *p, const bool *ok, struct err *e)
 {
     struct scene s[SCENES];

@@ -104,7 +104,7 @@ error_t fit_machine_cards(struct fit *f, struct argp_state *st, const char *arg)
 }
 
 error_t fit_machine_list(struct fit_list *list, struct argp_state *st, const char *flag,
-                         const char *arg, bool rate)
+                         const char *arg, fit_value *read)
 {
     if (list->n) {
         argp_error(st, "%s was given twice; give one value, or one for each card with commas",
@@ -115,7 +115,6 @@ error_t fit_machine_list(struct fit_list *list, struct argp_state *st, const cha
         char one[48];
         const char *word;
         size_t len;
-        uint64_t bytes;
         at = take_word(at, &word, &len);
         snprintf(one, sizeof one, "%.*s", (int)(len < sizeof one ? len : sizeof one - 1), word);
         if (list->n == PLAN_DEVICES) {
@@ -123,19 +122,9 @@ error_t fit_machine_list(struct fit_list *list, struct argp_state *st, const cha
                        PLAN_DEVICES);
             return EINVAL;
         }
-        if (rate) {
-            error_t bad = cli_rate(st, flag, one, &list->value[list->n]);
-            if (bad)
-                return bad;
-        } else if (str_to_bytes(one, &bytes)) {
-            list->value[list->n] = (double)bytes;
-        } else {
-            argp_error(st,
-                       "%s is '%s'; it takes a size such as 22GiB, one for all cards or one for "
-                       "each",
-                       flag, arg);
-            return EINVAL;
-        }
+        const error_t bad = read(st, flag, one, &list->value[list->n]);
+        if (bad)
+            return bad;
         list->n++;
         if (!*at)
             return 0;

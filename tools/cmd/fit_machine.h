@@ -8,10 +8,12 @@
 
 /* Reads --gpu, names of cards.def with commas between them, and appends them to f->card. */
 error_t fit_machine_cards(struct fit *f, struct argp_state *st, const char *arg);
-/* Reads one value, or one for each card with commas between them: rates, or sizes. A second time is
+/* Reads one value of an option, as cli_rate does. */
+typedef error_t fit_value(struct argp_state *st, const char *flag, const char *word, double *out);
+/* Reads one value, or one for each card with commas between them. A second time is
  * an error. */
 error_t fit_machine_list(struct fit_list *list, struct argp_state *st, const char *flag,
-                         const char *arg, bool rate);
+                         const char *arg, fit_value *read);
 /* Fills the memory and rates of the cards and of the host, and opens the first card. ERR_USAGE: no
  * card was named, or the host's instruction set has no measured rates. */
 int fit_machine_read(struct fit *f, struct err *e);

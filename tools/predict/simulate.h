@@ -28,8 +28,8 @@ struct simulate {
     const char *draft_model; /* NULL = none */
     int max_draft;
     double spoil; /* share of its drafts that are rejected; all others are accepted */
-    /* tokens of each prompt. 0 = the most with which all sequences can begin; without a draft, the
-     * last steps are then measured, in which the first sequence has nearly n_ctx tokens */
+    /* tokens of each prompt. 0 = the most with which all sequences can begin. Without a draft, the
+     * last steps are then measured: the first sequence has nearly n_ctx tokens in them */
     int n_prompt;
     /* measured steps, after n_warm unmeasured ones or more; with a draft: tokens of the last
      * sequence */

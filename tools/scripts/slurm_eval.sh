@@ -252,11 +252,21 @@ queue() {
         print ($1 == name ? $2 : "report"), $3, $4 == "" ? "-" : $4, $5 == "" ? "-" : $5, $6 }' <<<"$lines"
 }
 
-# cancelled: INDEX of each task that Slurm still knows as cancelled, "report" for the report job
+# cancelled: INDEX of each task that Slurm still knows as cancelled, "report" for the report job. Slurm forgets the numbers of
+# tasks that never started; slurm/jobs has them, by the number of the job.
 cancelled() {
-    { timeout 60 squeue -h -r --name="$name,$name-report" -t CANCELLED -o '%j|%K|%T' 2>/dev/null || true; } |
-        awk -F'|' -v name="$name" '$3 == "CANCELLED" && ($1 == name || $1 == name "-report") {
-            print ($1 == name ? $2 : "report") }'
+    { timeout 60 squeue -h -r --name="$name,$name-report" -t CANCELLED -o '%j|%K|%T|%F' 2>/dev/null || true; } |
+        awk -F'|' -v name="$name" -v jobs="$study/slurm/jobs" '
+            BEGIN { while ((getline line <jobs) > 0) if (split(line, w, " ") == 5 && w[2] == "tasks") of[w[5]] = w[3] }
+            $3 == "CANCELLED" && ($1 == name || $1 == name "-report") {
+                list = $1 != name ? "report" : $2 ~ /^[0-9]/ ? $2 : of[$4]
+                n = split(list, part, ",")
+                for (i = 1; i <= n; i++) {
+                    sub(/%.*/, "", part[i])
+                    if (split(part[i], end, "-") == 2) for (k = end[1]; k <= end[2]; k++) print k + 0
+                    else print part[i]
+                }
+            }'
 }
 
 # held REASON: does somebody keep the job from starting?
