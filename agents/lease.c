@@ -249,7 +249,9 @@ static int lease_watch(const struct lease *l, int number, const struct lease_hel
              "%s: process %ld on host %s held it last; watching for its heartbeat, up to "
              "%.0f s%s",
              l->what, h->by.pid, h->by.host, wait,
-             wait > l->o.wait_s ? " (six of its heartbeats, which is longer than the time of mas eval --lease)" : "");
+             wait > l->o.wait_s
+                 ? " (six of its heartbeats, which is longer than the time of mas eval --lease)"
+                 : "");
     while (rc == 0) {
         lease_sleep(l, l->o.beat_s / 4);
         if (l->o.stop && atomic_load(l->o.stop))

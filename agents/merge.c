@@ -430,11 +430,11 @@ done:
     return rc;
 }
 
-/* The command that completes or mends a shard, in the folder that is merged. how: 0 or an error that
- * says what is wrong with it. */
+/* The command of mas eval that completes or mends a shard, in the folder that is merged. how: 0 or
+ * an error that says what is wrong with it. */
 static void merge_command(const struct merge *m, int shard, int how, struct str *out)
 {
-    static const char begin[] = "mas eval", end[] = " --shard"; /* of an older program */
+    static const char begin[] = "mas eval", end[] = "shard"; /* of an older program */
     const char *rest = m->command;
     size_t n = strlen(rest);
     if (!strncmp(rest, begin, sizeof begin - 1)) {
@@ -442,12 +442,12 @@ static void merge_command(const struct merge *m, int shard, int how, struct str 
         n -= sizeof begin - 1;
     }
     if (n > sizeof end && !strcmp(rest + n - (sizeof end - 1), end))
-        n -= sizeof end - 1;
-    str_addf(out,
-             how == ERR_CONFIG ? "mas eval --force-new --shard %d/%d --out "
-             : how == ERR_DATA ? "mas eval --repair --shard %d/%d --out "
-                               : "mas eval --shard %d/%d --out ",
-             shard, m->of);
+        while (n && rest[--n] != ' ') {
+        }
+    str_adds(out, how == ERR_CONFIG ? "mas eval --force-new"
+                  : how == ERR_DATA ? "mas eval --repair"
+                                    : "mas eval");
+    str_addf(out, " --%s %d/%d --out ", end, shard, m->of);
     str_add_word(out, m->folder.dir);
     str_add(out, rest, n);
     str_addc(out, '\n');

@@ -244,7 +244,8 @@ static int shard_compare_study(const char *dir, const struct shard_study *s, con
     TRY_DONE(trace_differences(was, text, NULL, &n, &diff, e));
     if (of != s->shard.n) {
         str_clear(&diff);
-        str_addf(&diff, "it has %lld tasks, and mas eval --shard says %d", (long long)of, s->shard.n);
+        str_addf(&diff, "it has %lld tasks, and mas eval --shard says %d", (long long)of,
+                 s->shard.n);
     } else if (n == 1 && (size_t)asked != s->asked) {
         str_clear(&diff);
         str_addf(&diff, "it has %lld records, and this command asks for %zu (-n)", (long long)asked,
@@ -252,12 +253,12 @@ static int shard_compare_study(const char *dir, const struct shard_study *s, con
     }
     TRY_DONE(str_ok(&diff, "differences", e));
     if (n)
-        rc = err_set(
-            e, ERR_CONFIG,
-            "%s holds the shards of another study: %.600s; it was begun by '%.300s' "
-            "(mas eval --shard I/%d), and %d of its %d shards have a folder; give its options, or choose another "
-            "--out, or end its tasks, remove %s and start again",
-            dir, diff.s, command, (int)of, shard_begun(dir, (int)of), (int)of, dir);
+        rc = err_set(e, ERR_CONFIG,
+                     "%s holds the shards of another study: %.600s; it was begun by '%.300s' "
+                     "(mas eval --shard I/%d), and %d of its %d shards have a folder; give its "
+                     "options, or choose another "
+                     "--out, or end its tasks, remove %s and start again",
+                     dir, diff.s, command, (int)of, shard_begun(dir, (int)of), (int)of, dir);
 done:
     json_decref(doc);
     str_free(&diff);
