@@ -6,7 +6,8 @@
 : "${NVML_STUB_DIR:?folder of the stub of NVML}"
 export CUSHIM_DEVICES=3 # made by tests/cudahost
 one=(--backend cudahost --kv-bytes 20MiB --ctx 1024 --sequences 4 --batch-tokens 64)
-two=("${one[@]}" --devices '2,0' --vram 19MiB) # one GPU cannot hold 20 MiB of KV cache
+rows=("${one[@]}" --devices '2,0' --vram 19MiB --split rows) # one GPU cannot hold 20 MiB of KV cache
+two=("${one[@]}" --devices '2,0' --vram 19MiB --split layers)
 "$MAS" generate -m demo -p x -n 1 "${two[@]}" >/dev/null 2>why || {
     cat why
     grep -q 'cannot run CUDA kernels on the host' why && exit 77
@@ -24,6 +25,8 @@ essence='import json, sys; d = json.load(sys.stdin); print({k: d[k] for k in d i
 want=$("${generate[@]}" "${one[@]}" | python3 -c "$essence") || fault "one GPU"
 got=$(NVTX_INJECTION64_PATH=${NVTX_RECORD:-} NVTX_RECORD_FILE=seen.jsonl "${generate[@]}" "${two[@]}" | python3 -c "$essence")
 [ "$got" = "$want" ] || fault "two GPUs: $got, one: $want"
+got=$("${generate[@]}" "${rows[@]}" | python3 -c "$essence")
+[ "$got" = "$want" ] || fault "two GPUs that share every matrix: $got, one: $want"
 [ -z "${NVTX_RECORD:-}" ] || python3 - <<'END' || fault "the ranges of two GPUs"
 import collections, json
 events = [json.loads(line) for line in open("seen.jsonl")]

@@ -22,7 +22,7 @@ static const char *const models[] = {"llama_2",        "llama_gqa",    "llama_he
                                      "qwen2",          "qwen3"};
 enum { N_MODEL = sizeof models / sizeof *models };
 static const char *const isas[] = {NULL, "scalar", "avx2", "avxvnni", "avx512vnni", "amx", "neon"};
-enum { N_ISA = sizeof isas / sizeof *isas };
+enum { ISA_SCALAR = 1, N_ISA = sizeof isas / sizeof *isas };
 static const enum fmt kv_formats[] = {FMT_F16, FMT_Q8_0, FMT_Q4_0, FMT_F32};
 
 static const char *const schemas[] = {
@@ -182,6 +182,8 @@ static void draw_options(struct dice *d, const struct crowd_trial *t, int *o)
         o[CROWD_ALWAYS] = dice_chance(d, 75);
         o[CROWD_SPOIL] = dice_chance(d, 50) ? dice_pick(d, 5, 30, 90) : 0;
     }
+    if (o[CROWD_DRAFT] && o[CROWD_ISA] == ISA_SCALAR)
+        o[CROWD_ISA] = 0; /* two models by the slowest loops: a minute under sanitizers */
     o[CROWD_MAP] = dice_chance(d, 25);
     o[CROWD_NO_RECORD] = dice_chance(d, 25);
     o[CROWD_RANKS] = dice_chance(d, 70);
