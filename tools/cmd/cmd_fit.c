@@ -702,17 +702,15 @@ static int run(int argc, char **argv)
         NULL};
     struct err e = {0};
     cli_rows_some(&rows, &engine_option_set, own, sizeof own / sizeof own[0], &f.opt);
-    int done = cli_parse(&argp, argc, argv, &f);
-    if (done >= 0)
-        return done;
-    int rc = fit(&f, &e);
+    const int done = cli_parse(&argp, argc, argv, &f);
+    const int rc = done >= 0 ? 0 : fit(&f, &e);
     ops_close(f.ops);
     sim_close(f.sim);
     sketch_close(&f.of);
     str_free(&f.gpu);
     str_free(&f.path);
     str_free(&f.draft_path);
-    return rc < 0 ? cmd_fail(&e) : 0;
+    return done >= 0 ? done : rc < 0 ? cmd_fail(&e) : 0;
 }
 
 const struct cmd cmd_fit = {"fit", "predict where a model lies on a card, and how fast it is",
