@@ -17,7 +17,7 @@ struct ops_sim {
 
 /* ---- launches: those of the CUDA backend (kernels/CUDA.md) ----------------------------------- */
 
-enum { MERGE_FROM = 128, SAMPLE_ROWS = 64, SAMPLE_LAUNCHES = 10 };
+enum { SAMPLE_ROWS = 64, SAMPLE_LAUNCHES = 10 };
 
 /* x is quantised; then one launch for each format among the matrices. */
 static int launches_matmul(const struct matmul_args *a)
@@ -35,7 +35,7 @@ static int launches_matmul(const struct matmul_args *a)
 /* A merge follows in long contexts. */
 static int launches_attention(const struct attention_args *a)
 {
-    return a->max_kv_len > MERGE_FROM ? 2 : 1;
+    return a->max_kv_len > SCRATCH_ATTN_SPAN ? 2 : 1;
 }
 
 static int launches_sample(const struct sample_args *a)
