@@ -148,13 +148,21 @@ static void workers_give(struct workers *s, int number, size_t at, const char *f
     (void)worker_send(w->fd, WORKER_GIVE, s->o->question[at].index, fail, strlen(fail), &e);
 }
 
-/* Questions that a worker may have: its slots and one more to come, but no more than its part of
- * the open ones. */
+#define WORKERS_FEW 16 /* questions in flight that fill a worker's steps */
+
+static size_t lesser(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Questions that a worker may have: its slots and one more to come. Of its equal part of the open
+ * ones it has two thirds: the rest goes to the worker that is quicker, so that all end together. A
+ * few it has in any case, since a step of few sequences costs more for each. */
 static size_t workers_limit(const struct workers *s, const struct workers_one *w)
 {
-    const size_t part = (s->open + (size_t)s->o->n - 1) / (size_t)s->o->n;
-    const size_t most = (size_t)w->slots + 1;
-    return part < most ? part : most;
+    const size_t n = (size_t)s->o->n, part = (s->open + n - 1) / n;
+    const size_t share = 2 * part / 3 > WORKERS_FEW ? 2 * part / 3 : lesser(part, WORKERS_FEW);
+    return lesser(share, (size_t)w->slots + 1);
 }
 
 static void workers_fill(struct workers *s, int number)
