@@ -20,14 +20,14 @@ static void kernel_decode_kv(const struct kv_view *kv, const char *row, float *y
     } else if (kv->fmt == FMT_Q8_0) {
         const struct fmt_q8_0 *b = (const struct fmt_q8_0 *)(const void *)row;
         for (; i < dim; i += 32, b++) {
-            struct v16 d = v16_set1(f16_to_f32(b->d));
+            struct v16 d = v16_set1_f16(b->d);
             v16_store(y + i, v16_mul(d, v16_load_i8(b->q)));
             v16_store(y + i + 16, v16_mul(d, v16_load_i8(b->q + 16)));
         }
     } else if (kv->fmt == FMT_Q4_0) {
         const struct fmt_q4_0 *b = (const struct fmt_q4_0 *)(const void *)row;
         for (; i < dim; i += 32, b++) {
-            struct v16 d = v16_set1(f16_to_f32(b->d));
+            struct v16 d = v16_set1_f16(b->d);
             v16_store(y + i, v16_mul(d, v16_load_q4(b->q, 0)));
             v16_store(y + i + 16, v16_mul(d, v16_load_q4(b->q, 4)));
         }
@@ -138,9 +138,10 @@ static void kernel_attend(const float *q, const float *k, const float *v, int sk
 }
 
 #ifdef V16_MANY
-#define ATTN_PAIR 2
+#define ATTN_TEAM 4 /* most queries that go together */
 /* with at most this many queries K and V are decoded as they are used; with more, once for all */
-#define ATTN_DIRECT 4
+#define ATTN_DIRECT 8
+#define ATTN_CACHE 3
 
 /* Elements i .. i + 15 of a row of this format. */
 static inline __attribute__((always_inline)) struct v16 kernel_load(enum fmt fmt, const char *row,
@@ -150,82 +151,159 @@ static inline __attribute__((always_inline)) struct v16 kernel_load(enum fmt fmt
         return v16_load_f16((const uint16_t *)(const void *)row + i);
     if (fmt == FMT_Q8_0) {
         const struct fmt_q8_0 *b = (const struct fmt_q8_0 *)(const void *)row + i / 32;
-        return v16_mul(v16_set1(f16_to_f32(b->d)), v16_load_i8(b->q + i % 32));
+        return v16_mul(v16_set1_f16(b->d), v16_load_i8(b->q + i % 32));
+    }
+    if (fmt == FMT_Q4_0) {
+        const struct fmt_q4_0 *b = (const struct fmt_q4_0 *)(const void *)row + i / 32;
+        return v16_mul(v16_set1_f16(b->d), v16_load_q4(b->q, i % 32 ? 4 : 0));
     }
     return v16_load((const float *)(const void *)row + i);
 }
 
-/* The scores of two queries with eight rows of k. Every row is loaded once for both. */
-static inline __attribute__((always_inline)) struct v16
-kernel_scores_pair(enum fmt fmt, const float *q, const char *const *k, int64_t dim)
+/* Asks for bytes from .. to - 1 of a row, which is needed soon. */
+static inline __attribute__((always_inline)) void kernel_soon(const char *row, int64_t from,
+                                                              int64_t to)
 {
+    for (int64_t at = from; at < to; at += 64)
+        __builtin_prefetch(row + at, 0, ATTN_CACHE);
+}
+
+/* Bytes of n elements of a row. */
+static inline __attribute__((always_inline)) int64_t kernel_bytes(enum fmt fmt, int64_t n)
+{
+    return fmt == FMT_F16    ? 2 * n
+           : fmt == FMT_Q8_0 ? n / 32 * (int64_t)sizeof(struct fmt_q8_0)
+           : fmt == FMT_Q4_0 ? n / 32 * (int64_t)sizeof(struct fmt_q4_0)
+                             : 4 * n;
+}
+
+struct attn_block { /* the rows of a block of positions, and those of the block after it */
+    const char *k[ATTN_BLOCK], *v[ATTN_BLOCK];
+};
+
+/* Rows of k whose scores with n_q queries fit a vector: a divisor of ATTN_BLOCK. */
+static inline __attribute__((always_inline)) int kernel_team_rows(int n_q)
+{
+    return n_q == 3 ? 4 : V16 / n_q;
+}
+
+/* The scores of n_q queries with the rows of k that fit: (n_q, kernel_team_rows). Every row is loaded
+ * once for all. Asks for the rows `soon`, unless NULL. dim is a multiple of 32. */
+static inline __attribute__((always_inline)) struct v16
+kernel_scores_team(enum fmt fmt, int n_q, const float *q, const char *const *k,
+                   const char *const *soon, int64_t dim)
+{
+    const int rows = kernel_team_rows(n_q);
     struct v16 a[V16];
+    for (int t = 0; soon && t < rows; t++)
+        kernel_soon(soon[t], 0, kernel_bytes(fmt, dim));
     for (int t = 0; t < V16; t++)
         a[t] = v16_zero();
-    for (int64_t i = 0; i < dim; i += V16) {
-        const struct v16 x = v16_load(q + i), y = v16_load(q + dim + i);
-        for (int t = 0; t < 8; t++) {
-            const struct v16 row = kernel_load(fmt, k[t], i);
-            a[t] = v16_fma(x, row, a[t]);
-            a[8 + t] = v16_fma(y, row, a[8 + t]);
+    for (int64_t i = 0; i < dim; i += 2 * V16)
+#pragma GCC unroll 2
+        for (int half = 0; half < 2 * V16; half += V16) {
+            struct v16 x[ATTN_TEAM];
+            for (int j = 0; j < n_q; j++)
+                x[j] = v16_load(q + j * dim + i + half);
+            for (int t = 0; t < rows; t++) {
+                const struct v16 row = kernel_load(fmt, k[t], i + half);
+                for (int j = 0; j < n_q; j++)
+                    a[j * rows + t] = v16_fma(x[j], row, a[j * rows + t]);
+            }
         }
-    }
     return v16_sum16(a);
 }
 
-/* 64 elements of two outputs, from i on; p (2, ATTN_BLOCK). */
-static inline __attribute__((always_inline)) void kernel_weigh_pair(enum fmt fmt, const float *p,
-                                                                    const char *const *v, int skip,
-                                                                    int n, int64_t i, int64_t dim,
-                                                                    const float keep[2], float *out)
+/* 64 elements of n_q outputs, from i on; p (n_q, ATTN_BLOCK). */
+static inline __attribute__((always_inline)) void
+kernel_weigh_team(enum fmt fmt, int n_q, const float *p, const char *const *v,
+                  const char *const *soon, int skip, int n, int64_t i, int64_t dim,
+                  const float *keep, float *out)
 {
-    struct v16 a[8];
-    for (int c = 0; c < 8; c++)
+    struct v16 a[4 * ATTN_TEAM];
+    for (int c = 0; c < 4 * n_q; c++)
         a[c] = v16_mul(v16_load(out + c / 4 * dim + i + c % 4 * V16), v16_set1(keep[c / 4]));
     for (int t = skip; t < n; t++) {
-        const struct v16 x = v16_set1(p[t]), y = v16_set1(p[ATTN_BLOCK + t]);
+        if (soon)
+            kernel_soon(soon[t], kernel_bytes(fmt, i), kernel_bytes(fmt, i + 4 * V16));
         for (int c = 0; c < 4; c++) {
             const struct v16 row = kernel_load(fmt, v[t], i + c * V16);
-            a[c] = v16_fma(x, row, a[c]);
-            a[4 + c] = v16_fma(y, row, a[4 + c]);
+            for (int j = 0; j < n_q; j++)
+                a[4 * j + c] = v16_fma(v16_set1(p[j * ATTN_BLOCK + t]), row, a[4 * j + c]);
         }
     }
-    for (int c = 0; c < 8; c++)
+    for (int c = 0; c < 4 * n_q; c++)
         v16_store(out + c / 4 * dim + i + c % 4 * V16, a[c]);
 }
 
-/* Two neighbouring queries over one block, whose rows lie at k and v. Both see positions skip ..
- * n - 1. Each gets the bits that it has alone. dim is a multiple of 64. */
+/* Neighbouring queries over the rows of a block. All see positions skip .. n - 1. Each gets the
+ * bits that it has alone. Asks for the rows of the block `soon`, unless NULL. dim is a multiple of
+ * 64. */
 static inline __attribute__((always_inline)) void
-kernel_attend_pair(enum fmt fmt, const float *q, const char *const *k, const char *const *v,
-                   int skip, int n, int64_t dim, float scale, struct attn_state *st, float *out)
+kernel_attend_team(enum fmt fmt, int n_q, const float *q, const struct attn_block *b,
+                   const struct attn_block *soon, int skip, int n, int64_t dim, float scale,
+                   struct attn_state *st, float *out)
 {
-    float s[2][ATTN_BLOCK] = {{0}}, keep[2], both[V16];
-    for (int t = skip / 8 * 8; t < n; t += 8) {
-        v16_store(both, kernel_scores_pair(fmt, q, k + t, dim));
-        memcpy(s[0] + t, both, 8 * sizeof *both);
-        memcpy(s[1] + t, both + 8, 8 * sizeof *both);
+    const int rows = kernel_team_rows(n_q);
+    float s[ATTN_TEAM][ATTN_BLOCK] = {{0}}, keep[ATTN_TEAM], all[V16];
+    for (int t = skip / rows * rows; t < n; t += rows) {
+        v16_store(all, kernel_scores_team(fmt, n_q, q, b->k + t, soon ? soon->k + t : NULL, dim));
+        for (int j = 0; j < n_q; j++)
+            memcpy(s[j] + t, all + j * rows, (size_t)rows * sizeof *all);
     }
-    for (int j = 0; j < 2; j++)
+    for (int j = 0; j < n_q; j++)
         keep[j] = kernel_soften(s[j], skip, n, scale, &st[j]);
     for (int64_t i = 0; i < dim; i += 4 * V16)
-        kernel_weigh_pair(fmt, s[0], v, skip, n, i, dim, keep, out);
+        kernel_weigh_team(fmt, n_q, s[0], b->v, soon ? soon->v : NULL, skip, n, i, dim, keep, out);
 }
 
-#define ATTEND(name, fmt)                                                                          \
-    static __attribute__((noinline)) void name(const float *q, const char *const *k,               \
-                                               const char *const *v, int skip, int n, int64_t dim, \
-                                               float scale, struct attn_state *st, float *out)     \
+typedef void (*kernel_attend_fn)(const float *q, const struct attn_block *b,
+                                 const struct attn_block *soon, int skip, int n, int64_t dim,
+                                 float scale, struct attn_state *st, float *out);
+
+#define ATTEND(name, fmt, n_q)                                                                     \
+    static __attribute__((noinline)) void name(                                                    \
+        const float *q, const struct attn_block *b, const struct attn_block *soon, int skip,       \
+        int n, int64_t dim, float scale, struct attn_state *st, float *out)                        \
     {                                                                                              \
-        kernel_attend_pair(fmt, q, k, v, skip, n, dim, scale, st, out);                            \
+        if (soon)                                                                                  \
+            kernel_attend_team(fmt, n_q, q, b, soon, skip, n, dim, scale, st, out);                \
+        else                                                                                       \
+            kernel_attend_team(fmt, n_q, q, b, NULL, skip, n, dim, scale, st, out);                \
     }
-ATTEND(kernel_attend_f32, FMT_F32)
-ATTEND(kernel_attend_f16, FMT_F16)
-ATTEND(kernel_attend_q8, FMT_Q8_0)
+ATTEND(kernel_attend_f32_1, FMT_F32, 1)
+ATTEND(kernel_attend_f32_2, FMT_F32, 2)
+ATTEND(kernel_attend_f32_3, FMT_F32, 3)
+ATTEND(kernel_attend_f32_4, FMT_F32, 4)
+ATTEND(kernel_attend_f16_1, FMT_F16, 1)
+ATTEND(kernel_attend_f16_2, FMT_F16, 2)
+ATTEND(kernel_attend_f16_3, FMT_F16, 3)
+ATTEND(kernel_attend_f16_4, FMT_F16, 4)
+ATTEND(kernel_attend_q8_1, FMT_Q8_0, 1)
+ATTEND(kernel_attend_q8_2, FMT_Q8_0, 2)
+ATTEND(kernel_attend_q8_3, FMT_Q8_0, 3)
+ATTEND(kernel_attend_q8_4, FMT_Q8_0, 4)
+ATTEND(kernel_attend_q4_1, FMT_Q4_0, 1)
+ATTEND(kernel_attend_q4_2, FMT_Q4_0, 2)
+ATTEND(kernel_attend_q4_3, FMT_Q4_0, 3)
+ATTEND(kernel_attend_q4_4, FMT_Q4_0, 4)
 #undef ATTEND
 
+/* The functions for one query to ATTN_TEAM of them. */
+static const kernel_attend_fn *kernel_attend_of(enum fmt fmt)
+{
+#define BY_TEAM(f)                                                                                 \
+    {                                                                                              \
+        kernel_attend_##f##_1, kernel_attend_##f##_2, kernel_attend_##f##_3, kernel_attend_##f##_4 \
+    }
+    static const kernel_attend_fn f32[] = BY_TEAM(f32), f16[] = BY_TEAM(f16), q8[] = BY_TEAM(q8),
+                                  q4[] = BY_TEAM(q4);
+#undef BY_TEAM
+    return fmt == FMT_F16 ? f16 : fmt == FMT_Q8_0 ? q8 : fmt == FMT_Q4_0 ? q4 : f32;
+}
+
 /* Finds the rows of positions at + skip .. at + n - 1; the rest of the block repeats the first and
- * the last. */
+ * the last. skip < n. */
 static void kernel_find_rows(const struct attn_item *it, int seq, const void *base, int at,
                              int skip, int n, const char *row[ATTN_BLOCK])
 {
@@ -244,6 +322,14 @@ static void kernel_find_rows(const struct attn_item *it, int seq, const void *ba
     for (int t = n; t < ATTN_BLOCK; t++)
         row[t] = row[n - 1];
 }
+
+static void kernel_find_block(const struct attn_item *it, int seq, int at, int skip, int last,
+                              struct attn_block *b)
+{
+    const int n = last - at < ATTN_BLOCK ? last - at : ATTN_BLOCK;
+    kernel_find_rows(it, seq, it->a->kv->k, at, skip, n, b->k);
+    kernel_find_rows(it, seq, it->a->kv->v, at, skip, n, b->v);
+}
 #endif
 
 struct attn_work {          /* of one item, in its scratch */
@@ -261,13 +347,13 @@ static inline int kernel_seen(const struct attn_item *it, int first, int i, int 
     return seen < n ? seen : n;
 }
 
-#ifdef ATTN_PAIR
+#ifdef ATTN_TEAM
 /* true: the block's K and V are decoded as they are used, because queries are few. */
 static bool kernel_is_direct(const struct attn_item *it, const struct attn_work *w, int n_query)
 {
     const struct kv_view *kv = it->a->kv;
-    return n_query <= ATTN_DIRECT && it->n_head % 2 == 0 && w->dim == kv->head_dim &&
-           w->dim % 64 == 0 && (kv->fmt == FMT_F16 || kv->fmt == FMT_Q8_0);
+    return n_query <= ATTN_DIRECT && w->dim == kv->head_dim && w->dim % 64 == 0 &&
+           (kv->fmt == FMT_F16 || kv->fmt == FMT_Q8_0 || kv->fmt == FMT_Q4_0 || kv->fmt == FMT_F32);
 }
 #endif
 
@@ -286,6 +372,24 @@ static inline int kernel_skip(int low, int at)
     return low > at ? low - at : 0;
 }
 
+#ifdef ATTN_TEAM
+/* The number of queries from j on that see the same of the n positions from `at` on and so go
+ * together. 0: kernel_attend takes one. */
+static int kernel_team(const struct attn_item *it, const struct attn_work *w, int first, int i,
+                       int j, int end, int at, int n)
+{
+    const int seen = kernel_seen(it, first, i, j, at, n), skip = kernel_skip(w->low[j], at);
+    int same = 1;
+    if (w->dim % 64)
+        return 0;
+    while (same < ATTN_TEAM && j + same < end &&
+           kernel_seen(it, first, i, j + same, at, n) == seen &&
+           kernel_skip(w->low[j + same], at) == skip)
+        same++;
+    return same;
+}
+#endif
+
 /* Queries i .. end - 1, whose rows all belong to `seq`, over its positions from `from` on, a
  * multiple of ATTN_BLOCK. The first row sees positions up to `first` - 1, each later row one more,
  * up to `last` - 1. Blocks before the first position that a query sees are skipped. */
@@ -293,29 +397,31 @@ static void kernel_attend_from(const struct attn_item *it, struct attn_work *w, 
                                int end, int from, int first, int last)
 {
     const struct attention_args *a = it->a;
-#ifdef ATTN_PAIR
-    const char *k[ATTN_BLOCK], *v[ATTN_BLOCK];
+#ifdef ATTN_TEAM
+    struct attn_block block[2]; /* the one at hand and the next */
     const bool direct = kernel_is_direct(it, w, end - i);
-    void (*const attend)(const float *, const char *const *, const char *const *, int, int, int64_t,
-                         float, struct attn_state *, float *) = !direct ? kernel_attend_f32
-                                                                : a->kv->fmt == FMT_F16
-                                                                    ? kernel_attend_f16
-                                                                    : kernel_attend_q8;
+    const kernel_attend_fn *const attend = kernel_attend_of(direct ? a->kv->fmt : FMT_F32);
     for (int t = 0; t < ATTN_BLOCK && !direct; t++) {
-        k[t] = (const char *)(w->k + t * w->dim);
-        v[t] = (const char *)(w->v + t * w->dim);
+        block[0].k[t] = (const char *)(w->k + t * w->dim);
+        block[0].v[t] = (const char *)(w->v + t * w->dim);
     }
 #endif
-    const int low = kernel_low(w, i, end), start = low / ATTN_BLOCK * ATTN_BLOCK;
-    for (int at = start > from ? start : from; at < last; at += ATTN_BLOCK) {
+    const int low = kernel_low(w, i, end), start = low / ATTN_BLOCK * ATTN_BLOCK,
+              begin = start > from ? start : from;
+    for (int at = begin; at < last; at += ATTN_BLOCK) {
         const int n = last - at < ATTN_BLOCK ? last - at : ATTN_BLOCK;
         const int none = kernel_skip(low, at); /* positions that no query sees */
         int j = i;
-#ifdef ATTN_PAIR
-        if (direct) {
-            kernel_find_rows(it, seq, a->kv->k, at, none, n, k);
-            kernel_find_rows(it, seq, a->kv->v, at, none, n, v);
-        } else
+#ifdef ATTN_TEAM
+        const struct attn_block *const now = &block[at / ATTN_BLOCK * direct % 2], *soon = NULL;
+        if (direct && at == begin)
+            kernel_find_block(it, seq, at, none, last, &block[at / ATTN_BLOCK % 2]);
+        if (direct && at + ATTN_BLOCK < last) {
+            kernel_find_block(it, seq, at + ATTN_BLOCK, kernel_skip(low, at + ATTN_BLOCK), last,
+                              &block[(at / ATTN_BLOCK + 1) % 2]);
+            soon = &block[(at / ATTN_BLOCK + 1) % 2];
+        }
+        if (!direct)
 #endif
         {
             kernel_gather_kv(it, seq, a->kv->k, at + none, n - none, w->dim, w->k + none * w->dim);
@@ -326,13 +432,13 @@ static void kernel_attend_from(const struct attn_item *it, struct attn_work *w, 
             step = 1;
             if (seen <= skip)
                 continue;
-#ifdef ATTN_PAIR
-            if (w->dim % 64 == 0 && j + 1 < end &&
-                kernel_seen(it, first, i, j + 1, at, n) == seen &&
-                kernel_skip(w->low[j + 1], at) == skip) {
-                step = ATTN_PAIR;
-                attend(w->q + j * w->dim, k, v, skip, seen, w->dim, a->scale, &w->st[j],
-                       w->out + j * w->dim);
+#ifdef ATTN_TEAM
+            const int team = kernel_team(it, w, first, i, j, end, at, n);
+            if (team) {
+                step = team;
+                attend[team - 1](w->q + j * w->dim, now, soon, skip, seen, w->dim, a->scale,
+                                 &w->st[j], w->out + j * w->dim);
+                soon = NULL;
                 continue;
             }
 #endif

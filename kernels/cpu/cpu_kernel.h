@@ -163,6 +163,8 @@ static inline const float *mm_x_d(const struct mm_x *x, int64_t r)
     return (const float *)(const void *)(x->base + (size_t)r * x->stride + x->d_at);
 }
 
+struct fmt_q4_0;
+
 /* A kv head and all query rows that share its K and V rows. The rows are a few of one sequence, or
  * all of neighbours in the batch whose first positions are the same. */
 struct attn_item {
@@ -175,6 +177,7 @@ struct attn_item {
     int head, n_head; /* query heads head .. head + n_head - 1 of the kv head's group */
     float *scratch;   /* of one worker; cpu_attention.c counts them */
 };
+#define KV_BLOCKS 16    /* blocks of Q4_0 that are fitted side by side: the lanes of a v16 */
 #define ATTN_BLOCK 32   /* positions per step of the online softmax; part of the numerics */
 #define ATTN_QUERIES 32 /* query rows x heads of an item */
 
@@ -229,6 +232,9 @@ struct cpu_kernels {
     void (*geglu)(const float *gate, const float *up, float *y, int64_t n);
     void (*add)(const float *x, float *y, int64_t n);
     void (*f16)(const float *x, uint16_t *y, int64_t n);
+    void (*q8_0)(const float *x, void *y, int64_t n); /* x finite, n a multiple of 32 */
+    /* x[i][l]: element i of block l, finite in all lanes. Writes the blocks l < n. */
+    void (*q4_0)(const float (*x)[KV_BLOCKS], int n, struct fmt_q4_0 *const *y);
     void (*rope)(float *x, int n_head, int head_dim, int n_pair, int step, int apart,
                  const float *c, const float *s);
     void (*attention)(const struct attn_item *item);

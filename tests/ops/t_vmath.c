@@ -3,7 +3,7 @@
 #include <math.h>
 
 #include "test.h"
-#include "v16.h"
+#include "v16_math.h"
 
 /* |got - want| in units of the last place of want */
 static double ulps(float got, double want)

@@ -1,7 +1,7 @@
 /*
  * mas bench model: prefill and decode speed of a model. Flags, table and JSON names are those of
  * llama-bench, so that both can be compared. pp N: a prompt of N random tokens; tg N: N tokens
- * generated one by one after one token of prompt. -b: prompt tokens of one step.
+ * generated one by one after one token of prompt; @ d N: after N tokens of context.
  */
 #include <stdio.h>
 #include <string.h>
@@ -23,6 +23,7 @@
 struct bench {
     struct cli_engine ce;
     int p[BENCH_LIST], n_p, n[BENCH_LIST], n_n, parallel[BENCH_LIST], n_parallel;
+    int depth[BENCH_LIST], n_depth;
     int repeat;
     const char *format;
     struct energy energy;
@@ -49,6 +50,8 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         return cli_list(st, "-p", arg, 0, 1 << 24, BENCH_LIST, b->p, &b->n_p);
     case 'n':
         return cli_list(st, "-n", arg, 0, 1 << 24, BENCH_LIST, b->n, &b->n_n);
+    case 'd':
+        return cli_list(st, "-d", arg, 0, 1 << 24, BENCH_LIST, b->depth, &b->n_depth);
     case 'b':
         return cli_option(st, &engine_option_set, "batch-tokens", arg, &b->ce.opt);
     case 'r':
@@ -73,13 +76,17 @@ static error_t parse(int key, char *arg, struct argp_state *st)
 static const struct argp_option options[] = {
     {"n-prompt", 'p', "N,..", 0, "prompt lengths to measure, 0 = none (default 512)", 1},
     {"n-gen", 'n', "N,..", 0, "numbers of tokens to generate, 0 = none (default 128)", 1},
+    {"n-depth", 'd', "N,..", 0,
+     "tokens of context before each test, computed before its time begins (default 0)", 1},
     {"parallel", OPT_PARALLEL, "N,..", 0, "sequences generated together in tg (default 1)", 1},
     {"batch-size", 'b', "N", 0, "the same as --batch-tokens", 1},
     {"repetitions", 'r', "N", 0, "repeats of each test (default 5)", 1},
     {"output", 'o', "FORMAT", 0, "md (default), csv or json", 1},
     {0}};
 
-static int measure(struct bench *b, struct engine *en, struct bench_row *t, struct err *e)
+/* number: of the test, so that no test finds tokens of another one in the prefix cache */
+static int measure(struct bench *b, struct engine *en, int number, struct bench_row *t,
+                   struct err *e)
 {
     double x[1000], seconds;
     int rc = 0;
@@ -90,7 +97,7 @@ static int measure(struct bench *b, struct engine *en, struct bench_row *t, stru
     energy_begin(&b->energy);
     spans_begin(b->ce.ranges.spans, &span);
     for (int i = 0; i < b->repeat && rc == 0; i++) {
-        rc = speed_run(en, &t->test, (uint64_t)i, &seconds, e);
+        rc = speed_run(en, &t->test, (uint64_t)(number * b->repeat + i), &seconds, e);
         x[i] = rc == 0 ? speed_tokens(&t->test) / seconds : 0;
     }
     spans_end(b->ce.ranges.spans, &span);
@@ -117,7 +124,7 @@ static void print_md(const struct engine_info *in, const struct bench_row *t, bo
             "| ------------------------------ | ---------: | ---------: | ---------- | ------: | "
             "--------------: | -------------------: |\n",
             "model", "size", "params", "backend", "threads", "test", "t/s");
-    char test[32], model[128], speed[48];
+    char test[48], model[128], speed[48];
     speed_name(&t->test, test);
     snprintf(model, sizeof model, "%.30s", in->name[0] ? in->name : in->arch);
     snprintf(speed, sizeof speed, "%.2f ± %.2f", t->s.mean, t->s.stddev);
@@ -145,12 +152,13 @@ static void print_json_row(const struct engine_info *in, const struct bench_row 
     str_addf(
         &s,
         ", \"model_size\": %llu, \"model_n_params\": %llu, \"backends\": \"%s\", "
-        "\"n_threads\": %d, \"n_batch\": %d, \"n_prompt\": %d, \"n_gen\": %d, \"n_parallel\": %d, "
+        "\"n_threads\": %d, \"n_batch\": %d, \"n_prompt\": %d, \"n_gen\": %d, \"n_depth\": %d, "
+        "\"n_parallel\": %d, "
         "\"test_time\": \"%s\", \"avg_ts\": %.6f, \"stddev_ts\": %.6f, \"median_ts\": %.6f, "
         "\"p5_ts\": %.6f, \"p95_ts\": %.6f",
         (unsigned long long)in->model_bytes, (unsigned long long)in->n_params, in->backend, threads,
-        in->batch_tokens, t->test.prompt, t->test.gen, t->test.parallel, when, t->s.mean,
-        t->s.stddev, t->s.median, t->s.p5, t->s.p95);
+        in->batch_tokens, t->test.prompt, t->test.gen, t->test.depth, t->test.parallel, when,
+        t->s.mean, t->s.stddev, t->s.median, t->s.p5, t->s.p95);
     energy_json(&t->energy, t->tokens, &s);
     str_addc(&s, '}');
     fputs(s.s, stdout);
@@ -160,7 +168,7 @@ static void print_json_row(const struct engine_info *in, const struct bench_row 
 /* Keeps the test's energy for the end of the table. */
 static void keep_energy(struct bench *b, const struct bench_row *t)
 {
-    char test[32];
+    char test[48];
     struct str line = STR_INIT;
     speed_name(&t->test, test);
     energy_line(&t->energy, t->tokens, &line);
@@ -186,11 +194,11 @@ static void print_row(const struct bench *b, const struct engine_info *in,
         if (first)
             printf("model_filename,model_size,model_n_params,backends,n_threads,n_batch,n_prompt,n_"
                    "gen,"
-                   "n_parallel,avg_ts,stddev_ts,median_ts,p5_ts,p95_ts\n");
-        printf("%s,%llu,%llu,%s,%d,%d,%d,%d,%d,%.6f,%.6f,%.6f,%.6f,%.6f\n", in->path,
+                   "n_depth,n_parallel,avg_ts,stddev_ts,median_ts,p5_ts,p95_ts\n");
+        printf("%s,%llu,%llu,%s,%d,%d,%d,%d,%d,%d,%.6f,%.6f,%.6f,%.6f,%.6f\n", in->path,
                (unsigned long long)in->model_bytes, (unsigned long long)in->n_params, in->backend,
-               threads, in->batch_tokens, t->test.prompt, t->test.gen, t->test.parallel, t->s.mean,
-               t->s.stddev, t->s.median, t->s.p5, t->s.p95);
+               threads, in->batch_tokens, t->test.prompt, t->test.gen, t->test.depth,
+               t->test.parallel, t->s.mean, t->s.stddev, t->s.median, t->s.p5, t->s.p95);
     }
 }
 
@@ -208,7 +216,6 @@ static int check_foreign(int argc, char **argv, struct err *e)
         {"-ngl", "mas places layers itself; --vram and --cpu-layers change that"},
         {"-fa", "mas has one kind of attention; leave it out"},
         {"-ub", "a step has the tokens of -b"},
-        {"-d", "mas measures at the start of a context; leave it out"},
         {"-ctk", "--kv-type is the format of the whole cache"},
         {"-ctv", "--kv-type is the format of the whole cache"},
         {"-mmp", "--map-weights reads weights from the mapped file"},
@@ -226,23 +233,37 @@ static int check_foreign(int argc, char **argv, struct err *e)
     return 0;
 }
 
+static int check_depth(const struct bench *b, const struct engine_info *in, struct err *e)
+{
+    for (int i = 0; i < b->n_depth; i++)
+        if (b->depth[i] % in->page_tokens)
+            FAIL(e, ERR_USAGE, "-d %d is no multiple of %d, the tokens of a page of the KV cache",
+                 b->depth[i], in->page_tokens);
+    return 0;
+}
+
 static int bench(struct bench *b, struct err *e)
 {
-    int rc = 0, most_p = 0, most_n = 0, most_seq = 1;
+    int rc = 0, most_p = 0, most_n = 0, most_d = 0, most_seq = 1;
     longest(b->p, b->n_p, &most_p);
     longest(b->n, b->n_n, &most_n);
     longest(b->parallel, b->n_parallel, &most_seq);
     struct engine *en = NULL;
     if (!most_p && !most_n)
         FAIL(e, ERR_USAGE, "nothing to measure: -p and -n are both 0; set one of them");
-    b->ce.opt.n_ctx = most_p + 1 > most_n + 1 ? most_p + 1 : most_n + 1;
+    longest(b->depth, b->n_depth, &most_d);
+    b->ce.opt.n_ctx = most_d + (most_p > most_n ? most_p : most_n) + 1;
+    b->ce.opt.no_prefix_cache = !most_d;
     b->ce.opt.n_seq = most_seq;
     TRY_DONE(cli_engine_open(&b->ce, &en, e));
     TRY_DONE(energy_open(&b->energy, engine_info(en)->backend, engine_info(en)->pci,
                          engine_info(en)->gpu, e));
+    TRY_DONE(check_depth(b, engine_info(en), e));
     bool first = true;
-    for (int i = 0; i < b->n_p + b->n_n * b->n_parallel; i++) {
-        struct bench_row t = {.test.parallel = 1};
+    const int each = b->n_p + b->n_n * b->n_parallel;
+    for (int k = 0; k < b->n_depth * each; k++) {
+        const int i = k % each;
+        struct bench_row t = {.test = {.parallel = 1, .depth = b->depth[k / each]}};
         if (i < b->n_p) {
             t.test.prompt = b->p[i];
         } else {
@@ -251,7 +272,7 @@ static int bench(struct bench *b, struct err *e)
         }
         if (!t.test.prompt && !t.test.gen)
             continue;
-        TRY_DONE(measure(b, en, &t, e));
+        TRY_DONE(measure(b, en, k, &t, e));
         print_row(b, engine_info(en), &t, first);
         keep_energy(b, &t);
         TRY_DONE(cli_flush(e));
@@ -293,6 +314,7 @@ static int run(int argc, char **argv)
                       .n_n = 1,
                       .parallel = {1},
                       .n_parallel = 1,
+                      .n_depth = 1,
                       .repeat = 5,
                       .format = "md",
                       .foot = STR_INIT};
@@ -309,7 +331,6 @@ static int run(int argc, char **argv)
         NULL,
         NULL};
     cli_engine_init(&b.ce, own, sizeof own / sizeof own[0]);
-    b.ce.opt.no_prefix_cache = true;
     struct err e = {0};
     if (check_foreign(argc, argv, &e) < 0)
         return cmd_fail(&e);

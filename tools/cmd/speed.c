@@ -1,20 +1,23 @@
 #include "speed.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "cli.h"
 #include "clock.h"
 #include "mem.h"
 #include "rng.h"
 
-enum { WARM_TOKENS = 8, WARM_SEED = 999 };
+enum { WARM_TOKENS = 8, WARM_SEED = 999, DEPTH_SEED = 1000003 };
 
-void speed_name(const struct speed_test *t, char out[32])
+void speed_name(const struct speed_test *t, char out[48])
 {
     if (t->gen && t->parallel > 1)
-        snprintf(out, 32, "tg%d x %d", t->gen, t->parallel);
+        snprintf(out, 48, "tg%d x %d", t->gen, t->parallel);
     else
-        snprintf(out, 32, "%s%d", t->gen ? "tg" : "pp", t->gen ? t->gen : t->prompt);
+        snprintf(out, 48, "%s%d", t->gen ? "tg" : "pp", t->gen ? t->gen : t->prompt);
+    if (t->depth)
+        snprintf(out + strlen(out), 48 - strlen(out), " @ d%d", t->depth);
 }
 
 int speed_tokens(const struct speed_test *t)
@@ -22,36 +25,93 @@ int speed_tokens(const struct speed_test *t)
     return t->gen ? t->gen * t->parallel : t->prompt;
 }
 
+struct speed_jobs {
+    int n, prompt; /* sequences; tokens of a prompt, the context included */
+    struct cli_job *job;
+    int32_t *tok, *out;
+};
+
+static void speed_jobs_free(struct speed_jobs *j)
+{
+    mem_free(j->job);
+    mem_free(j->tok);
+    mem_free(j->out);
+}
+
+static int speed_jobs_make(struct engine *en, const struct speed_test *t, uint64_t seed,
+                           struct speed_jobs *j, struct err *e)
+{
+    const int own = t->prompt ? t->prompt : 1;
+    const uint32_t vocab = (uint32_t)engine_info(en)->n_vocab;
+    j->n = t->gen ? t->parallel : 1;
+    j->prompt = t->depth + own;
+    j->job = mem_zalloc((size_t)j->n, sizeof *j->job);
+    j->tok = mem_zalloc((size_t)j->n * (size_t)j->prompt, sizeof *j->tok);
+    j->out = mem_zalloc((size_t)j->n * (size_t)(t->gen + 1), sizeof *j->out);
+    if (!j->job || !j->tok || !j->out)
+        return NOMEM(e, (size_t)j->n * (size_t)j->prompt * sizeof *j->tok, "benchmark");
+    for (int i = 0; i < j->n; i++) {
+        int32_t *tok = j->tok + (size_t)i * (size_t)j->prompt;
+        for (int k = 0; k < t->depth; k++)
+            tok[k] = (int32_t)rng_below(DEPTH_SEED, (uint64_t)i << 32 | (uint64_t)k, vocab);
+        for (int k = 0; k < own; k++)
+            tok[t->depth + k] = (int32_t)rng_below(seed, (uint64_t)(i * own + k), vocab);
+        j->job[i].r = (struct request){.id = (uint64_t)i,
+                                       .seed = seed,
+                                       .prompt = tok,
+                                       .n_prompt = j->prompt,
+                                       .max_new = t->gen ? t->gen : 1,
+                                       .top_p = 1,
+                                       .ignore_eos = true,
+                                       .out = j->out + (size_t)i * (size_t)(t->gen + 1)};
+    }
+    return 0;
+}
+
+/* Computes the context of each sequence, whose pages stay in the prefix cache. */
+static int speed_fill(struct engine *en, const struct speed_test *t, struct speed_jobs *j,
+                      struct err *e)
+{
+    for (int i = 0; i < j->n; i++) {
+        j->job[i].r.n_prompt = t->depth;
+        j->job[i].r.max_new = 1;
+    }
+    TRY(cli_run_all(en, j->job, j->n, e));
+    for (int i = 0; i < j->n; i++) {
+        j->job[i].r.n_prompt = j->prompt;
+        j->job[i].r.max_new = t->gen ? t->gen : 1;
+    }
+    return 0;
+}
+
+static int speed_time(struct engine *en, const struct speed_test *t, struct speed_jobs *j,
+                      double *seconds, struct err *e)
+{
+    char name[48];
+    if (t->depth)
+        TRY(speed_fill(en, t, j, e));
+    const int64_t t0 = clock_ns();
+    TRY(cli_run_all(en, j->job, j->n, e));
+    *seconds = (double)(clock_ns() - t0) / 1e9;
+    for (int i = 0; i < j->n; i++)
+        if (j->job[i].r.n_cached < t->depth) {
+            speed_name(t, name);
+            FAIL(e, ERR_NOMEM,
+                 "%s: the KV cache kept %d of %d tokens of a sequence's context; raise --kv-bytes, "
+                 "or lower -d or --parallel",
+                 name, j->job[i].r.n_cached, t->depth);
+        }
+    return 0;
+}
+
 int speed_run(struct engine *en, const struct speed_test *t, uint64_t seed, double *seconds,
               struct err *e)
 {
-    int rc = 0, n = t->prompt ? t->prompt : 1, count = t->gen ? t->parallel : 1;
-    uint32_t vocab = (uint32_t)engine_info(en)->n_vocab;
-    struct cli_job *jobs = mem_zalloc((size_t)count, sizeof *jobs);
-    int32_t *tok = mem_zalloc((size_t)count * (size_t)n, sizeof *tok);
-    int32_t *out = mem_zalloc((size_t)count * (size_t)(t->gen + 1), sizeof *out);
-    if (!jobs || !tok || !out) {
-        rc = NOMEM(e, (size_t)count * (size_t)n * sizeof *tok, "benchmark");
-        goto done;
-    }
-    for (int i = 0; i < count * n; i++)
-        tok[i] = (int32_t)rng_below(seed, (uint64_t)i, vocab);
-    for (int i = 0; i < count; i++)
-        jobs[i].r = (struct request){.id = (uint64_t)i,
-                                     .seed = seed,
-                                     .prompt = tok + i * n,
-                                     .n_prompt = n,
-                                     .max_new = t->gen ? t->gen : 1,
-                                     .top_p = 1,
-                                     .ignore_eos = true,
-                                     .out = out + (size_t)i * (size_t)(t->gen + 1)};
-    int64_t t0 = clock_ns();
-    TRY_DONE(cli_run_all(en, jobs, count, e));
-    *seconds = (double)(clock_ns() - t0) / 1e9;
-done:
-    mem_free(jobs);
-    mem_free(tok);
-    mem_free(out);
+    struct speed_jobs j = {0};
+    int rc = speed_jobs_make(en, t, seed, &j, e);
+    if (rc == 0)
+        rc = speed_time(en, t, &j, seconds, e);
+    speed_jobs_free(&j);
     return rc;
 }
 
@@ -66,7 +126,7 @@ int speed_warm(struct engine *en, const struct speed_test *t, struct err *e)
 void speed_say_width(const struct speed_test *t, const struct engine_stats *before,
                      const struct engine_stats *after)
 {
-    char name[32];
+    char name[48];
     const uint64_t steps = after->steps - before->steps;
     const double width = steps ? (double)(after->rows - before->rows) / (double)steps : 0;
     if (!t->gen || t->parallel < 2 || !steps || width > 0.9 * t->parallel)

@@ -4,6 +4,9 @@
  *
  *   ppN   a prompt of N tokens: the time until its first token
  *   tgN   N tokens for each of `parallel` sequences, after one token of prompt
+ *
+ * Both with `depth` tokens of context before them, whose keys and values lie in the cache. They are
+ * computed before the time begins, so the engine needs its prefix cache.
  */
 #ifndef MAS_SPEED_H
 #define MAS_SPEED_H
@@ -14,11 +17,14 @@ struct speed_test {
     int prompt;   /* of pp; 0 = tg */
     int gen;      /* of tg; 0 = pp */
     int parallel; /* sequences of tg */
+    int depth;    /* a multiple of the page's tokens */
 };
 
-void speed_name(const struct speed_test *t, char out[32]); /* "pp512", "tg128", "tg128 x 4" */
+/* "pp512", "tg128", "tg128 x 4", "tg128 @ d8192" */
+void speed_name(const struct speed_test *t, char out[48]);
 int speed_tokens(const struct speed_test *t);              /* that the speed counts */
-/* Runs the test once. Equal seeds give equal tokens. */
+/* Runs the test once. Equal seeds give equal tokens; those of the context are always the same.
+ * ERR_NOMEM if the cache could not hold the context. */
 int speed_run(struct engine *en, const struct speed_test *t, uint64_t seed, double *seconds,
               struct err *e);
 /* Runs the test once with few tokens, so that memory and kernels are ready. */

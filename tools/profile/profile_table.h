@@ -12,7 +12,7 @@
 #include "str.h"
 
 struct profile_test { /* a test of mas bench model, run with the recorder and without */
-    char name[32];
+    char name[48];
     int tokens;
     struct stat_summary with, without; /* seconds; n 0 = not run */
 };
