@@ -51,16 +51,29 @@ static inline __attribute__((always_inline)) __m512i lanes_signed_byte(__m512i v
  *
  * 12 KiB ahead is as good. Prefetch into L1 gains only a tenth to three quarters.
  *
- * With one row of x there is less to compute than to wait for, and the processor's own prefetch is
- * faster. Without / with, one thread, 28,672 rows of 4,096 columns, medians of four turns,
- * 2026-11-28: Q5_K 20.7 / 19.7, Q8_0 23.7 / 20.4. */
+ * With one row of x the lines are asked for into L1, ONE_AHEAD bytes ahead. Zen 5, whose own
+ * prefetch falls behind when two groups of operations lie between lines, 4,096 columns x 14,336
+ * rows from memory, GB/s without / 2 / 4 / 8 KiB ahead (2026-11-30, one thread, read 43 GB/s):
+ *
+ *   Q4_K  22.5  32.7  37.5  34.8      (two threads, read 53: 38.2  45.8  46.8  49.8)
+ *   Q6_K  21.0  33.2  38.0  37.5      (38.6  49.1  49.2  50.7)
+ *   Q4_0  35.4  34.5  38.9  34.6      (51.4  50.9  51.0  48.6)
+ *   Q5_K  21.0   -    31.1   -        (36.5   -    44.7   - )
+ *
+ * Q8_0 gains nothing (39.7 / 38.2) and is left to the processor. On Zen 4, into L2 and 8 KiB ahead,
+ * Q5_K and Q8_0 lost 5 and 14 % with it (2026-11-28); L1 has not been measured there. With 8 rows,
+ * 4 KiB ahead into L1 loses 11 to 18 % against 8 KiB into L2. */
 #define LANES_AHEAD 8192
+#define ONE_AHEAD 4096
 static inline __attribute__((always_inline)) void lanes_ahead(const char *p, const int lines,
                                                               const int rows)
 {
 #pragma GCC unroll 16
-    for (int i = 0; i < lines && rows > 1; i++)
-        _mm_prefetch(p + LANES_AHEAD + 64 * i, _MM_HINT_T1);
+    for (int i = 0; i < lines; i++)
+        if (rows > 1)
+            _mm_prefetch(p + LANES_AHEAD + 64 * i, _MM_HINT_T1);
+        else
+            _mm_prefetch(p + ONE_AHEAD + 64 * i, _MM_HINT_T0);
 }
 
 /* The nibbles of word k of a group of 32: its low ones, or its high ones. */
@@ -270,7 +283,8 @@ static inline __attribute__((always_inline)) void lanes_32(const struct mm_x *x,
             acc[i][b] = _mm512_setzero_ps();
     for (int64_t b = 0; b < blocks; b++, strip += 64 * words + (b % 2 ? 0 : 64)) {
         __m512i s[MM_ROWS];
-        lanes_ahead(strip, words + 1, n);
+        if (n > 1 || fmt == FMT_Q4_0)
+            lanes_ahead(strip, words + 1, n);
 #pragma GCC unroll 8
         for (int i = 0; i < n; i++) { /* -8 sums, or -128 */
             s[i] = _mm512_set1_epi32(row[i].off[b]);
@@ -355,6 +369,12 @@ static void lanes_strip(const struct mm_x *x, enum fmt fmt, const char *strip, i
  * from the cache they are as fast): not understood. Two that lie side by side, and begin anew
  * after every strip, are slower than one. */
 #define LANES_AT_ONCE 2
+/* Loads a line, and asks for the one ONE_AHEAD later. */
+static inline __attribute__((always_inline)) __m512i one_load(const char *p)
+{
+    _mm_prefetch(p + ONE_AHEAD, _MM_HINT_T0);
+    return lanes_load(p);
+}
 
 static inline __attribute__((always_inline)) void one_clear(__m512 (*acc)[8])
 {
@@ -386,7 +406,7 @@ static void one_q4_k(const struct mm_x *x, const char *const strip[LANES_AT_ONCE
 #pragma GCC unroll 4
         for (int i = 0; i < LANES_AT_ONCE; i++) {
             for (int k = 0; k < 4; k++)
-                head[i][k] = vnni_fence(lanes_load(strip[i] + at + 64 * (size_t)k));
+                head[i][k] = vnni_fence(one_load(strip[i] + at + 64 * (size_t)k));
             const __m512i p = head[i][1], h = head[i][3];
             scale[i][0] = _mm512_and_si512(p, six);
             scale[i][1] = _mm512_or_si512(_mm512_and_si512(h, four),
@@ -404,7 +424,7 @@ static void one_q4_k(const struct mm_x *x, const char *const strip[LANES_AT_ONCE
                 const __m512i x0 = vnni_spread(q), x1 = vnni_spread(q + 32);
 #pragma GCC unroll 4
                 for (int i = 0; i < LANES_AT_ONCE; i++) {
-                    const __m512i v = lanes_load(strip[i] + at + 64 * (4 + 4 * g + k));
+                    const __m512i v = one_load(strip[i] + at + 64 * (4 + 4 * g + k));
                     s[i][0] = _mm512_dpbusd_epi32(s[i][0], lanes_nibble(v, 0), x0);
                     s[i][1] = _mm512_dpbusd_epi32(s[i][1], lanes_nibble(v, 1), x1);
                 }
@@ -456,7 +476,7 @@ static void one_q6_k(const struct mm_x *x, const char *const strip[LANES_AT_ONCE
         for (int i = 0; i < LANES_AT_ONCE; i++) {
             dot[i] = _mm512_setzero_si512();
             for (int k = 0; k < 4; k++) /* loaded here, so that lines are read in their order */
-                scale[i][k] = vnni_fence(lanes_load(strip[i] + at + 64 * (size_t)k));
+                scale[i][k] = vnni_fence(one_load(strip[i] + at + 64 * (size_t)k));
         }
 #pragma GCC unroll 4
         for (int part = 0; part < 4; part++) {
@@ -472,8 +492,8 @@ static void one_q6_k(const struct mm_x *x, const char *const strip[LANES_AT_ONCE
 #pragma GCC unroll 4
                 for (int i = 0; i < LANES_AT_ONCE; i++) {
                     const char *word = strip[i] + at + 64 * (4 + 12 * part + 3 * k);
-                    const __m512i high = lanes_load(word),
-                                  low[2] = {lanes_load(word + 64), lanes_load(word + 128)};
+                    const __m512i high = one_load(word),
+                                  low[2] = {one_load(word + 64), one_load(word + 128)};
 #pragma GCC unroll 4
                     for (int quarter = 0; quarter < 4; quarter++)
                         s[i][quarter] =
@@ -523,7 +543,8 @@ static void one_q4_0(const struct mm_x *x, const char *const strip[LANES_AT_ONCE
             const __m512i y = vnni_spread(row.q + 32 * b + 4 * k);
 #pragma GCC unroll 4
             for (int i = 0; i < LANES_AT_ONCE; i++) {
-                const __m512i v = lanes_load(strip[i] + at + 64 * (size_t)(k % 4));
+                const __m512i v = k < 4 ? one_load(strip[i] + at + 64 * (size_t)k)
+                                        : lanes_load(strip[i] + at + 64 * (size_t)(k % 4));
                 s[i] = _mm512_dpbusd_epi32(s[i], lanes_nibble(v, k / 4), y);
             }
         }

@@ -148,13 +148,12 @@ lanes_any(const struct mm_x *x, const enum fmt fmt, const int words, const bool 
     for (int64_t b = 0; b < blocks;
          b++, at += (size_t)(64 * words + (left && b % 2 == 0 ? 64 : 0))) {
         __m512i dot[ANY_MOST], s[ANY_MOST];
-        for (int w = 0; w < ways && n > 1; w++)
-            for (int i = 0; i < words + left; i += 16)
-                lanes_ahead(strip[w] + at + 64 * i, words + left - i < 16 ? words + left - i : 16,
-                            n);
 #pragma GCC unroll 16
         for (int o = 0; o < groups; o++) {
-            const int g = any_group(fmt, o);
+            const int g = any_group(fmt, o), lines = words + left, from = lines * o / groups;
+#pragma GCC unroll 2
+            for (int w = 0; w < ways; w++)
+                lanes_ahead(strip[w] + at + 64 * from, lines * (o + 1) / groups - from, n);
 #pragma GCC unroll 16
             for (int j = 0; j < sums; j++)
                 s[j] = any_start(fmt, &row[j % n], b, g);
