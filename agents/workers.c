@@ -156,8 +156,8 @@ static size_t lesser(size_t a, size_t b)
 }
 
 /* Questions that a worker may have: its slots and one more to come. Of its equal part of the open
- * ones it has two thirds: the rest goes to the worker that is quicker, so that all end together. A
- * few it has in any case, since a step of few sequences costs more for each. */
+ * ones it has two thirds. The rest goes to the worker that is quicker, so that all end together. A
+ * few it has in any case: a step of few sequences costs more for each of them. */
 static size_t workers_limit(const struct workers *s, const struct workers_one *w)
 {
     const size_t n = (size_t)s->o->n, part = (s->open + n - 1) / n;

@@ -5,8 +5,8 @@
  *   parent  --GIVE question-->  worker: engine, strategy, many cases in flight
  *           <--DONE case, its lines of the trace--
  *
- * - One queue: a worker is given a question when it has room. It has at most two thirds of its equal
- *   part of the open questions in flight, so that all end together, or 16.
+ * - One queue: a worker is given a question when it has room. It has at most two thirds of its
+ *   equal part of the open questions in flight, or 16. So all end together.
  * - A worker that dies is replaced. Its questions go back to the queue. A question that was in
  *   flight at two deaths is asked again alone. At the third death it is recorded as failed.
  * - A worker that dies before it is ready, three times in a row, ends the run.

@@ -97,14 +97,14 @@ static const struct attn_shape {
     {FMT_Q4_0, 64, 32, 8, 128, {1}, {1024}, true, 0, 0},
     {FMT_F16, 64, 32, 8, 128, {1, 1, 1, 1}, {8192, 8192, 8192, 8192}, true, 0, 0},
     {FMT_F16, 64, 32, 8, 128, {512}, {512}, true, 0, 0},
-    /* 32k positions; eight query heads on a kv head, as the 70B has; a prompt's last chunk */
+    /* 32k positions; eight query heads on a kv head, as the 70B has; a late chunk of a prompt */
     {FMT_F16, 64, 32, 8, 128, {1}, {32768}, true, 0, 0},
     {FMT_Q8_0, 64, 32, 8, 128, {1}, {32768}, true, 0, 0},
     {FMT_Q4_0, 64, 32, 8, 128, {1}, {32768}, true, 0, 0},
     {FMT_F16, 64, 64, 8, 128, {1}, {8192}, true, 0, 0},
     {FMT_Q8_0, 64, 64, 8, 128, {1}, {8192}, true, 0, 0},
     {FMT_Q4_0, 64, 64, 8, 128, {1}, {8192}, true, 0, 0},
-    {FMT_F16, 64, 32, 8, 128, {512}, {8192}, true, 0, 0},
+    {FMT_F16, 64, 32, 8, 128, {32}, {8192}, true, 0, 0},
     {FMT_F16, 64, 8, 4, 256, {1}, {512}, true, 0, 0},
     {FMT_F16, 64, 8, 4, 256, {1}, {8192}, true, 0, 512},
     {FMT_F16, 64, 8, 4, 256, {1}, {8192}, true, 0, 0},

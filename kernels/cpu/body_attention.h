@@ -187,8 +187,8 @@ static inline __attribute__((always_inline)) int kernel_team_rows(int n_q)
     return n_q == 3 ? 4 : V16 / n_q;
 }
 
-/* The scores of n_q queries with the rows of k that fit: (n_q, kernel_team_rows). Every row is loaded
- * once for all. Asks for the rows `soon`, unless NULL. dim is a multiple of 32. */
+/* The scores of n_q queries with the rows of k that fit: (n_q, kernel_team_rows). Every row is
+ * loaded once for all. Asks for the rows `soon`, unless NULL. dim is a multiple of 32. */
 static inline __attribute__((always_inline)) struct v16
 kernel_scores_team(enum fmt fmt, int n_q, const float *q, const char *const *k,
                    const char *const *soon, int64_t dim)

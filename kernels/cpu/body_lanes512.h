@@ -51,9 +51,9 @@ static inline __attribute__((always_inline)) __m512i lanes_signed_byte(__m512i v
  *
  * 12 KiB ahead is as good. Prefetch into L1 gains only a tenth to three quarters.
  *
- * With one row of x the lines are asked for into L1, ONE_AHEAD bytes ahead. Zen 5, whose own
- * prefetch falls behind when two groups of operations lie between lines, 4,096 columns x 14,336
- * rows from memory, GB/s without / 2 / 4 / 8 KiB ahead (2026-11-30, one thread, read 43 GB/s):
+ * With one row of x the lines are asked for into L1, ONE_AHEAD bytes ahead. Zen 5's own prefetch
+ * falls behind where much arithmetic stands between two lines. 4,096 columns x 14,336 rows from
+ * memory, one thread, read 43 GB/s, 2026-11-30. GB/s without / 2 / 4 / 8 KiB ahead:
  *
  *   Q4_K  22.5  32.7  37.5  34.8      (two threads, read 53: 38.2  45.8  46.8  49.8)
  *   Q6_K  21.0  33.2  38.0  37.5      (38.6  49.1  49.2  50.7)

@@ -8,6 +8,7 @@
 struct kv_write_job {
     const struct kv_write_args *a;
     const struct cpu_kernels *k;
+    struct cpu_turn_table *turns; /* NULL: nothing is turned */
 };
 
 struct kv_blocks { /* blocks of Q4_0 that wait: the kernel fits KV_BLOCKS of them side by side */
@@ -69,13 +70,13 @@ static void cpu_kv_write_rows(void *arg, int64_t begin, int64_t end, int worker)
     const struct kv_view *kv = j->a->kv;
     const struct kv_write_rope *rope = &j->a->rope;
     struct cpu_turn t;
-    float x[OPS_MAX_HEAD_DIM];
+    float x[OPS_MAX_HEAD_DIM], own[OPS_MAX_HEAD_DIM];
     struct kv_blocks blocks;
     memset(&blocks, 0, sizeof blocks);
     for (int64_t r = begin; r < end; r++) {
         if (rope->q) {
             float *q = rope->q + r * rope->n_head * kv->head_dim;
-            cpu_turn_of(rope->n_rot, rope->pairs, rope->inv_freq, rope->pos[r], &t);
+            cpu_turn_of(j->turns, rope->pairs, r, rope->pos[r], own, &t);
             j->k->rope(q, rope->n_head, kv->head_dim, t.n_pair, t.step, t.apart, t.c, t.s);
         }
         for (int h = 0; h < kv->n_kv_head; h++) {
@@ -93,7 +94,10 @@ int cpu_kv_write(struct ops *ops, struct stream *s, const struct kv_write_args *
 {
     (void)s;
     TRY(ops_check_kv_write(a, e));
-    struct kv_write_job job = {a, ops_cpu(ops)->k};
-    pool_run(ops_cpu(ops)->pool, a->n_row, cpu_kv_write_rows, &job);
+    struct ops_cpu *c = ops_cpu(ops);
+    struct kv_write_job job = {a, c->k, NULL};
+    if (a->rope.q)
+        job.turns = cpu_turns_table(c->turns, a->rope.n_rot, a->rope.inv_freq);
+    pool_run(c->pool, a->n_row, cpu_kv_write_rows, &job);
     return 0;
 }

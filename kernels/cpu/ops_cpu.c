@@ -178,6 +178,7 @@ static int ops_cpu_workers(struct ops *ops, struct pool_time *out, int most)
 static void ops_cpu_close(struct ops *ops)
 {
     pool_close(ops_cpu(ops)->pool);
+    mem_free(ops_cpu(ops)->turns);
     mem_free(ops);
 }
 
@@ -189,7 +190,10 @@ int ops_cpu_open(const struct ops_options *opt, struct ops **out, struct err *e)
     if (!c)
         return NOMEM(e, sizeof *c, "CPU backend");
     int rc = pool_open(opt->n_threads, &c->pool, e);
+    if (rc == 0 && !(c->turns = mem_zalloc(1, sizeof *c->turns)))
+        rc = NOMEM(e, sizeof *c->turns, "CPU backend");
     if (rc < 0) {
+        pool_close(c->pool);
         mem_free(c);
         return rc;
     }

@@ -16,6 +16,7 @@ struct ops_cpu {
     int tile_rows;                 /* struct ops_options */
     char *scratch;                 /* lent */
     size_t scratch_bytes;
+    struct cpu_turns *turns;
 };
 
 int ops_cpu_open(const struct ops_options *opt, struct ops **out, struct err *e);
@@ -40,10 +41,31 @@ void cpu_home(struct ops *ops, const struct tensor *w);
  * apart, the two elements of a pair `apart`. */
 struct cpu_turn {
     int n_pair, step, apart;
-    float c[OPS_MAX_HEAD_DIM / 2], s[OPS_MAX_HEAD_DIM / 2];
+    const float *c, *s;
 };
-void cpu_turn_of(int n_rot, enum rope_pairs pairs, const float *inv_freq, int32_t pos,
-                 struct cpu_turn *t);
+
+/*
+ * The sines and cosines of a step's rows. All layers turn the same rows by the same angles, so the
+ * first layer computes them for all. Two sets of frequencies have a table each: some models have
+ * layers of two kinds.
+ */
+#define TURN_ROWS 512 /* of a step; later rows are computed in every layer */
+#define TURN_TABLES 2
+struct cpu_turns {
+    struct cpu_turn_table {
+        int n_rot; /* 0: empty */
+        float inv_freq[OPS_MAX_HEAD_DIM / 2];
+        int32_t pos[TURN_ROWS];                 /* the row's position; INT32_MIN: not computed */
+        float cs[TURN_ROWS * OPS_MAX_HEAD_DIM]; /* cosines and sines of a row, n_rot together */
+    } table[TURN_TABLES];
+    int last; /* the table of the last call */
+};
+/* The table for these frequencies, (n_rot / 2). Before the rows are divided among threads. */
+struct cpu_turn_table *cpu_turns_table(struct cpu_turns *t, int n_rot, const float *inv_freq);
+/* The turning of row r of a step, at its position. Each row from one thread at a time. own
+ * (n_rot): for a row that no table holds; lives as long as *out. */
+void cpu_turn_of(struct cpu_turn_table *t, enum rope_pairs pairs, int64_t r, int32_t pos,
+                 float *own, struct cpu_turn *out);
 
 /* Bytes of scratch that an op needs for its largest shapes, all threads together. */
 size_t cpu_matmul_scratch(const struct ops_cpu *c, int n_row, int64_t n_in, int64_t n_norm);

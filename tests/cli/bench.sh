@@ -131,6 +131,18 @@ refused 64 "leave out --no-ceiling" kernels --no-ceiling -o html
 refused 64 "--shape is '9b'; it takes 8b, 70b or" kernels --shape 9b
 refused 64 "-o is 'xml'; it takes one of md|csv|json|html" kernels -o xml
 refused 64 "-o is 'csv'; it takes one of md|json" ceiling -o csv
+# after tokens of context, which the time leaves out: as fast as a step of their length, not as their prompt
+"$MAS" bench model -m demo -p 16 -n 4 -r 2 -d 0,1024 --parallel 1,2 -t 1 -o json >"$dir/depth" || fail "-d: exit $?"
+python3 - "$dir/depth" <<'PY' || fail "tests with context: $(cat "$dir/depth")"
+import json, sys
+rows = json.load(open(sys.argv[1]))
+assert [(r["n_prompt"], r["n_gen"], r["n_parallel"], r["n_depth"]) for r in rows] == [
+    (p, n, k, d) for d in (0, 1024) for p, n, k in ((16, 0, 1), (0, 4, 1), (0, 4, 2))]
+prompt, context = rows[0]["median_ts"], rows[4]["median_ts"]
+assert 1024 / prompt > 4 / context, "4 tokens take longer than a prompt of 1,024: the context is in their time"
+PY
+"$MAS" bench model -m demo -p 0 -n 4 -r 1 -d 64 -t 1 | grep -q '| *tg4 @ d64 |' || fail "the name of a test with context"
+refused 64 "-d 33 is no multiple of 32, the tokens of a page" model -m demo -n 4 -d 33
 # llama-bench's options of several letters are not read as bundles of mas' own
 refused 64 "-pg is llama-bench's; give -p and -n" -m demo -pg 512,128
 refused 64 "-ngl is llama-bench's; .*--cpu-layers" -m demo -p 8 -ngl 99

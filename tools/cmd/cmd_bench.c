@@ -1,7 +1,7 @@
 /*
  * mas bench model: prefill and decode speed of a model. Flags, table and JSON names are those of
- * llama-bench, so that both can be compared. pp N: a prompt of N random tokens; tg N: N tokens
- * generated one by one after one token of prompt; @ d N: after N tokens of context.
+ * llama-bench, so that both can be compared. pp N is a prompt of N random tokens. tg N is N tokens
+ * generated one by one, after one token of prompt. "@ d N": after N tokens of context.
  */
 #include <stdio.h>
 #include <string.h>

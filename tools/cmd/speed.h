@@ -22,7 +22,7 @@ struct speed_test {
 
 /* "pp512", "tg128", "tg128 x 4", "tg128 @ d8192" */
 void speed_name(const struct speed_test *t, char out[48]);
-int speed_tokens(const struct speed_test *t);              /* that the speed counts */
+int speed_tokens(const struct speed_test *t); /* that the speed counts */
 /* Runs the test once. Equal seeds give equal tokens; those of the context are always the same.
  * ERR_NOMEM if the cache could not hold the context. */
 int speed_run(struct engine *en, const struct speed_test *t, uint64_t seed, double *seconds,
