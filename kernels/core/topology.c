@@ -70,10 +70,15 @@ static void read_cores(const char *sys, struct topology *t)
 static void read_nodes(const char *sys, struct topology *t)
 {
     char path[512];
-    bool found[TOPOLOGY_CPUS] = {false};
-    for (int k = 0; k < NODE_MOST && t->n_node < TOPOLOGY_NODES; k++) {
+    bool found[TOPOLOGY_CPUS] = {false}, online[NODE_MOST] = {false};
+    snprintf(path, sizeof path, "%s/node/online", sys);
+    const bool known = list_read(path, online, NODE_MOST);
+    int left = t->n_cpu;
+    for (int k = 0; k < NODE_MOST && t->n_node < TOPOLOGY_NODES && left; k++) {
         bool in[TOPOLOGY_CPUS] = {false};
         bool any = false;
+        if (known && !online[k])
+            continue;
         snprintf(path, sizeof path, "%s/node/node%d/cpulist", sys, k);
         if (!list_read(path, in, TOPOLOGY_CPUS))
             continue;
@@ -81,6 +86,7 @@ static void read_nodes(const char *sys, struct topology *t)
             if (in[t->cpu[i]] && !found[i]) {
                 t->index_of[i] = t->n_node;
                 any = found[i] = true;
+                left--;
             }
         if (any)
             t->node[t->n_node++] = k;

@@ -4,6 +4,7 @@
  *
  *   <sys>/cpu/online                                  "0-3,8": processors without an entry are off
  *   <sys>/cpu/cpu<i>/topology/thread_siblings_list    "0,64": processors of one core (SMT)
+ *   <sys>/node/online                                 "0-1": nodes; without this file all are tried
  *   <sys>/node/node<k>/cpulist                        "0-31,64-95": processors of a node
  *
  * Numbers may have holes. A processor without a file of siblings has a core of its own. Processors

@@ -96,6 +96,21 @@ static void one_node(void **state)
     assert_true(begin == 0 && end == 100);
 }
 
+/* With a list of nodes, only those are looked at: a start opened a thousand files without it. */
+static void only_nodes_of_the_list_are_read(void **state)
+{
+    (void)state;
+    put("0-3\n", "cpu/online");
+    put("3,900\n", "node/online");
+    put("0-3\n", "node/node0/cpulist"); /* not in the list */
+    put("0-1\n", "node/node3/cpulist");
+    put("2-3\n", "node/node900/cpulist");
+    const struct topology t = read_all(1024);
+    counts(&t, 4, 4, 2);
+    assert_true(t.node[0] == 3 && t.node[1] == 900);
+    assert_true(t.index_of[1] == 0 && t.index_of[2] == 1);
+}
+
 static void two_sockets_with_two_threads_a_core(void **state)
 {
     (void)state;
@@ -276,6 +291,7 @@ int main(void)
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(one_node),
+        TEST(only_nodes_of_the_list_are_read),
         TEST(two_sockets_with_two_threads_a_core),
         TEST(processes_take_whole_cores_of_few_nodes),
         TEST(numbers_that_alternate_between_nodes),

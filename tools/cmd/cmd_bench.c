@@ -339,7 +339,7 @@ static int run(int argc, char **argv)
         return done;
     int rc = bench(&b, &e);
     if (rc < 0)
-        advice_instead(&e, "--ctx", "lower -p, -n or --parallel, or raise --vram or --ram");
+        advice_instead(&e, "--ctx", "lower -d, -p, -n or --parallel, or raise --vram or --ram");
     return rc < 0 ? cmd_fail(&e) : 0;
 }
 
