@@ -141,7 +141,7 @@ static void kernel_attend(const float *q, const float *k, const float *v, int sk
 #define ATTN_TEAM 4 /* most queries that go together */
 /* with at most this many queries K and V are decoded as they are used; with more, once for all */
 #define ATTN_DIRECT 8
-#define ATTN_CACHE 3
+#define ATTN_CACHE 3 /* of __builtin_prefetch: the first cache */
 
 /* Elements i .. i + 15 of a row of this format. */
 static inline __attribute__((always_inline)) struct v16 kernel_load(enum fmt fmt, const char *row,
@@ -177,7 +177,7 @@ static inline __attribute__((always_inline)) int64_t kernel_bytes(enum fmt fmt, 
                              : 4 * n;
 }
 
-struct attn_block { /* the rows of a block of positions, and those of the block after it */
+struct attn_block { /* the rows of a block of positions */
     const char *k[ATTN_BLOCK], *v[ATTN_BLOCK];
 };
 
