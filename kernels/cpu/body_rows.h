@@ -1,11 +1,16 @@
-/* body_rows: element-wise ops and rmsnorm of one row, in v16. Included by cpu_kernel_*.c only. */
+/*
+ * body_rows: element-wise ops and rmsnorm of one row, in v16. Included by cpu_kernel_*.c only. The
+ * tail is left out where there is none: a masked access that touches nothing still costs up to a
+ * few hundred cycles.
+ */
 
 static void kernel_add(const float *x, float *y, int64_t n)
 {
     int64_t i = 0;
     for (; i + V16 <= n; i += V16)
         v16_store(y + i, v16_add(v16_load(y + i), v16_load(x + i)));
-    v16_store_n(y + i, v16_add(v16_load_n(y + i, n - i), v16_load_n(x + i, n - i)), n - i);
+    if (i < n)
+        v16_store_n(y + i, v16_add(v16_load_n(y + i, n - i), v16_load_n(x + i, n - i)), n - i);
 }
 
 static void kernel_swiglu(const float *gate, const float *up, float *y, int64_t n)
@@ -13,8 +18,10 @@ static void kernel_swiglu(const float *gate, const float *up, float *y, int64_t 
     int64_t i = 0;
     for (; i + V16 <= n; i += V16)
         v16_store(y + i, v16_mul(v16_silu(v16_load(gate + i)), v16_load(up + i)));
-    struct v16 g = v16_load_n(gate + i, n - i), u = v16_load_n(up + i, n - i);
-    v16_store_n(y + i, v16_mul(v16_silu(g), u), n - i);
+    if (i < n) {
+        struct v16 g = v16_load_n(gate + i, n - i), u = v16_load_n(up + i, n - i);
+        v16_store_n(y + i, v16_mul(v16_silu(g), u), n - i);
+    }
 }
 
 static void kernel_geglu(const float *gate, const float *up, float *y, int64_t n)
@@ -22,8 +29,10 @@ static void kernel_geglu(const float *gate, const float *up, float *y, int64_t n
     int64_t i = 0;
     for (; i + V16 <= n; i += V16)
         v16_store(y + i, v16_mul(v16_gelu(v16_load(gate + i)), v16_load(up + i)));
-    struct v16 g = v16_load_n(gate + i, n - i), u = v16_load_n(up + i, n - i);
-    v16_store_n(y + i, v16_mul(v16_gelu(g), u), n - i);
+    if (i < n) {
+        struct v16 g = v16_load_n(gate + i, n - i), u = v16_load_n(up + i, n - i);
+        v16_store_n(y + i, v16_mul(v16_gelu(g), u), n - i);
+    }
 }
 
 /* The bits of fmt_f16_encode: magnitudes beyond the range of f16 are clamped. */
@@ -49,8 +58,11 @@ static void kernel_rmsnorm(const float *x, const float *w, float *y, int64_t n, 
         struct v16 s = v16_zero();
         for (; i + V16 <= end; i += V16)
             s = v16_fma(v16_load(x + i), v16_load(x + i), s);
-        struct v16 t = v16_load_n(x + i, end - i);
-        sum += (double)v16_sum(v16_fma(t, t, s));
+        if (i < end) {
+            struct v16 t = v16_load_n(x + i, end - i);
+            s = v16_fma(t, t, s);
+        }
+        sum += (double)v16_sum(s);
     }
     struct v16 scale = v16_set1((float)(1 / sqrt(sum / (double)n + (double)eps)));
     int64_t i = 0;
@@ -58,6 +70,8 @@ static void kernel_rmsnorm(const float *x, const float *w, float *y, int64_t n, 
         struct v16 v = v16_mul(v16_mul(v16_load(x + i), scale), v16_load(w + i));
         v16_store(y + i, add ? v16_add(v16_load(y + i), v) : v);
     }
+    if (i == n)
+        return;
     struct v16 t = v16_mul(v16_load_n(x + i, n - i), scale);
     t = v16_mul(t, v16_load_n(w + i, n - i));
     v16_store_n(y + i, add ? v16_add(v16_load_n(y + i, n - i), t) : t, n - i);

@@ -28,8 +28,10 @@ static double kernel_log_sum_exp(const float *x, int64_t n)
         struct v16 s = v16_zero();
         for (i = at; i + V16 <= end; i += V16)
             s = v16_add(s, v16_exp(v16_sub(v16_load(x + i), m)));
-        struct v16 t = v16_exp(v16_sub(v16_load_n(x + i, end - i), m));
-        s = v16_add(s, v16_if_bit((1u << (end - i)) - 1, t, v16_zero()));
+        if (i < end) {
+            struct v16 t = v16_exp(v16_sub(v16_load_n(x + i, end - i), m));
+            s = v16_add(s, v16_if_bit((1u << (end - i)) - 1, t, v16_zero()));
+        }
         sum += (double)v16_sum(s);
     }
     return (double)max + log(sum);
