@@ -395,8 +395,8 @@ int device_cuda_init(struct device_cuda *d, int index, uint64_t vram_bytes, stru
     int n;
     TRY(device_cuda_count(&n, e));
     if (index < 0 || index >= n)
-        FAIL(e, ERR_NODEV, "no GPU %d: there %s %d, counted from 0; use --device", index,
-             n == 1 ? "is" : "are", n);
+        FAIL(e, ERR_NODEV, "no GPU %d: there %s %d, counted from 0; use --device or --devices",
+             index, n == 1 ? "is" : "are", n);
     *d = device_cuda{};
     d->dev.api = device_cuda_api();
     d->dev.kind = CU_KIND;

@@ -1,31 +1,29 @@
 #include "crowd.h"
 
+#include <dirent.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "differ.h"
 #include "engine.h"
 #include "grammar.h"
+#include "mixture.h"
 #include "rng.h"
 #include "span_log.h"
+#include "synth.h"
 #include "tokenizer.h"
 
 #define CROWD_SLOWER 20
 
-static const char *const models[] = {"llama_2",        "llama_gqa",    "llama_head_dim",
-                                     "llama_mha_tied", "llama_rope31", "mistral",
-                                     "qwen2",          "qwen3"};
-enum { N_MODEL = sizeof models / sizeof *models };
-static const char *const isas[] = {NULL, "scalar", "avx2", "avxvnni", "avx512vnni", "amx", "neon"};
-enum { ISA_SCALAR = 1, N_ISA = sizeof isas / sizeof *isas };
-static const enum fmt kv_formats[] = {FMT_F16, FMT_Q8_0, FMT_Q4_0, FMT_F32};
+static const enum fmt kv_formats[CROWD_KV_FORMATS] = {FMT_F16, FMT_Q8_0, FMT_Q4_0, FMT_F32};
 
-static const char *const schemas[] = {
+static const char *const schemas[CROWD_SCHEMAS] = {
     "{\"type\": \"object\", \"properties\": {\"kind\": {\"enum\": [\"on\", \"off\"]}, \"note\": "
     "{\"type\": \"string\", "
     "\"maxLength\": 10}}, \"required\": [\"kind\", \"note\"]}",
@@ -36,207 +34,6 @@ static const char *const schemas[] = {
     "\"text\": {\"type\": \"string\", \"maxLength\": 30}}, \"required\": [\"list\", \"x\", "
     "\"text\"]}",
 };
-enum { N_SCHEMA = sizeof schemas / sizeof *schemas };
-
-static const struct {
-    const char *name;
-    int plain;
-} options[] = {
-#define X(id, name, plain) {name, plain},
-    CROWD_OPTIONS(X)
-#undef X
-};
-
-const char *crowd_option_name(int option)
-{
-    return options[option].name;
-}
-
-int crowd_option_plain(int option)
-{
-    return options[option].plain;
-}
-
-/* ---- drawing ---- */
-
-/* Most requests of a trial are of one kind: many scorings reach other limits of the engine than
- * many generations. */
-static enum crowd_kind draw_kind(struct dice *d, int mix)
-{
-    static const int percent[5][4] = {
-        {10, 0, 90, 0}, {40, 10, 50, 0}, {60, 30, 10, 0}, {40, 20, 25, 15}, {20, 5, 70, 5}};
-    int at = dice_int(d, 0, 99), kind = 0;
-    for (; kind < 3 && at >= percent[mix][kind]; kind++)
-        at -= percent[mix][kind];
-    return (enum crowd_kind)kind;
-}
-
-static void draw_request(struct dice *d, const struct crowd_trial *t, struct crowd_request *r,
-                         int i, int mix, int longest, int longest_cont)
-{
-    *r = (struct crowd_request){.kind = draw_kind(d, mix),
-                                .len = dice_int(d, 1, longest),
-                                .family = dice_int(d, 0, 3),
-                                .top_p = 1,
-                                .seed = (uint64_t)dice_int(d, 0, 2),
-                                .cancel_step = -1};
-    r->shared = dice_chance(d, 35) ? r->len : dice_int(d, 0, r->len);
-    r->temperature = (float)dice_pick(d, 0, 3, 9, 15) / 10;
-    if (dice_chance(d, 25))
-        r->top_k = dice_int(d, 1, 40);
-    if (dice_chance(d, 25))
-        r->top_p = 0.8f;
-    if (dice_chance(d, 25))
-        r->min_p = 0.1f;
-    r->ignore_eos = dice_chance(d, 50);
-    int left = t->n_ctx - r->len;
-    if (r->kind == CROWD_FREE)
-        r->max_new = dice_int(d, 1, 50);
-    if (r->kind == CROWD_GRAMMAR) {
-        r->grammar = dice_int(d, 0, N_SCHEMA - 1);
-        r->max_new = dice_int(d, 25, 90);
-    }
-    if (r->max_new > left &&
-        !dice_chance(d, 5)) /* one in twenty is too long; both engines must refuse it */
-        r->max_new = left > 0 ? left : 1;
-    if (r->kind == CROWD_SCORE) {
-        r->n_cont = dice_int(d, 1, CROWD_CONTS);
-        r->cont_shared = dice_chance(d, 50) ? dice_int(d, 0, longest_cont) : 0;
-        int most = longest_cont < left ? longest_cont : left > 0 ? left : 1;
-        bool same = dice_chance(d, 25);
-        for (int c = 0; c < r->n_cont; c++)
-            r->cont_len[c] = same ? most : dice_int(d, 1, most);
-    }
-    if (r->kind == CROWD_LOGITS)
-        r->logits_from = dice_int(d, 0, r->len - 1);
-    r->rank = dice_chance(d, 50) ? (uint32_t)(i / 4) : (uint32_t)dice_int(d, 0, 2);
-    r->arrival = i ? (enum crowd_arrival)dice_int(d, 0, 2) : ARRIVE_FIRST;
-    r->after = i ? dice_int(d, i > 6 ? i - 6 : 0, i - 1) : 0;
-    r->at = r->arrival == ARRIVE_STEP ? dice_int(d, 1, 60 + 4 * i) : dice_int(d, 1, 30);
-    if (dice_chance(d, 10))
-        r->cancel_step = dice_int(d, 0, 60 + 4 * i);
-}
-
-/* Thinking has dice of its own, so the rest of a trial does not depend on it. */
-static void draw_thinking(const struct crowd_trial *t, struct crowd_request *r, int i)
-{
-    struct dice own = {.seed = rng_mix(t->seed + (uint64_t)i) ^ 0x74686e6b}, *d = &own;
-    int left = t->n_ctx - r->len - r->max_new;
-    if ((r->kind != CROWD_FREE && r->kind != CROWD_GRAMMAR) || !dice_chance(d, 35))
-        return;
-    r->n_think_end = dice_int(d, 1, 5);
-    r->n_think_after = dice_int(d, 0, 5);
-    r->think_close = dice_int(d, 0, 255);
-    left -= r->n_think_end > r->n_think_after ? r->n_think_end : r->n_think_after;
-    r->max_think = dice_int(d, 1, dice_chance(d, 50) ? 8 : 100);
-    if (r->max_think > left && !dice_chance(d, 2))
-        r->max_think = left > 0 ? left : 0;
-}
-
-/* Extras have dice of their own, too. */
-static void draw_extras(const struct crowd_trial *t, struct crowd_request *r, int i)
-{
-    struct dice own = {.seed = rng_mix(t->seed + (uint64_t)i) ^ 0x65787472}, *d = &own;
-    r->prompt_from = -1;
-    if (r->kind == CROWD_LOGITS || !dice_chance(d, 40))
-        return;
-    r->n_top = dice_chance(d, 50) ? dice_int(d, 1, REQUEST_TOP_MOST) : 0;
-    if (dice_chance(d, 60)) {
-        r->prompt_from = dice_chance(d, 40) ? 0 : dice_int(d, 0, r->len);
-        r->prompt_top = dice_chance(d, 50);
-        if (r->kind == CROWD_SCORE && dice_chance(d, 30))
-            r->n_cont = 0; /* scores its prompt alone */
-    }
-    if (dice_chance(d, 40))
-        r->n_bias = dice_int(d, 1, CROWD_BIASES);
-    if (dice_chance(d, 40)) {
-        r->presence = (float)dice_int(d, -20, 20) / 10;
-        r->frequency = (float)dice_int(d, -20, 20) / 10;
-    }
-    if (dice_chance(d, 40)) {
-        r->repeat = (float)dice_pick(d, 3, 8, 11, 15) / 10;
-        r->repeat_last_n = dice_pick(d, 5, -1, 0, 1, 7, 64);
-    }
-}
-
-static void draw_options(struct dice *d, const struct crowd_trial *t, int *o)
-{
-    int context = t->n_ctx;
-    o[CROWD_THREADS] = dice_int(d, 1, 3);
-    o[CROWD_ISA] = dice_chance(d, 30) ? dice_int(d, 0, N_ISA - 1) : 0;
-    o[CROWD_N_SEQ] = dice_pick(d, 1, 1, 2, 3, 4, 5, 7, 8, 16, 40, 64, 0);
-    o[CROWD_BATCH_TOKENS] = dice_pick(d, 1, 8, 17, 24, 40, 96, 128, 512, 2000, 0);
-    o[CROWD_PAGE_TOKENS] = dice_pick(d, 16, 16, 32, 64, 128, 256);
-    if (dice_chance(d, 70))
-        o[CROWD_POOL] =
-            1 + (dice_chance(d, 30) ? 0 : dice_int(d, 0, 2 * (context / o[CROWD_PAGE_TOKENS] + 1)));
-    o[CROWD_SWAP] = dice_int(d, 0, 2);
-    if (dice_chance(d, 50))
-        o[CROWD_SWAP_PAGES] = dice_int(d, 1, 64);
-    o[CROWD_NO_CACHE] = dice_chance(d, 25);
-    if (dice_chance(d, 75)) {
-        o[CROWD_MAX_DRAFT] = dice_int(d, 1, dice_chance(d, 70) ? 8 : 64);
-        o[CROWD_LOOKUP] = dice_chance(d, 65);
-        o[CROWD_DRAFT] = dice_chance(d, 60) ? dice_pick(d, 1, 11, 16, 51) : 0;
-        o[CROWD_MAX_BRANCH] = dice_int(d, 0, 4);
-        o[CROWD_ALWAYS] = dice_chance(d, 75);
-        o[CROWD_SPOIL] = dice_chance(d, 50) ? dice_pick(d, 5, 30, 90) : 0;
-    }
-    if (o[CROWD_DRAFT] && o[CROWD_ISA] == ISA_SCALAR)
-        o[CROWD_ISA] = 0; /* two models by the slowest loops: a minute under sanitizers */
-    o[CROWD_MAP] = dice_chance(d, 25);
-    o[CROWD_NO_RECORD] = dice_chance(d, 25);
-    o[CROWD_RANKS] = dice_chance(d, 70);
-    o[CROWD_LATE] = dice_chance(d, 75);
-    o[CROWD_CANCELS] = dice_chance(d, 60);
-    if (t->cudahost) {
-        o[CROWD_ISA] = 0;
-        o[CROWD_PLACEMENT] = dice_int(d, 0, 2);
-        o[CROWD_VRAM] = dice_chance(d, 70) ? dice_int(d, 30, 95) : 0;
-        o[CROWD_LINK] = dice_chance(d, 30) ? dice_int(d, 200, 2000) : 0;
-        o[CROWD_RAM] = dice_chance(d, 30) ? dice_int(d, 64, 1024) : 0;
-    }
-    o[CROWD_SPANS] = dice_chance(d, 15);
-    o[CROWD_PROGRESS] = dice_chance(d, 15);
-}
-
-void crowd_draw(struct crowd_trial *t, const struct crowd_place *p, uint64_t seed)
-{
-    struct dice d = {.seed = seed};
-    memset(t, 0, sizeof *t);
-    t->seed = seed;
-    t->cudahost = dice_chance(&d, 6) && p->has_cudahost;
-    t->model = dice_int(&d, 0, N_MODEL - 1);
-    t->n_ctx = dice_pick(&d, 32, 48, 64, 100, 160, 256, 256);
-    int n_kv = (int)(sizeof kv_formats / sizeof *kv_formats), first = dice_int(&d, 0, n_kv - 1);
-    for (int i = 0; i < n_kv; i++)
-        t->kv_order[i] = (first + i) % n_kv;
-    t->n = t->cudahost ? dice_int(&d, 2, 6)
-                       : dice_int(&d, 4, dice_chance(&d, 30) ? CROWD_REQUESTS : 30);
-    draw_options(&d, t, t->option);
-    int mix = dice_int(&d, 0, 4), cont = dice_pick(&d, 2, 4, 10, 70, 120);
-    int longest = dice_chance(&d, 50) ? t->n_ctx - 2 : t->n_ctx / 2;
-    cont = cont < t->n_ctx ? cont : t->n_ctx;
-    for (int i = 0; i < t->n; i++)
-        draw_request(&d, t, &t->request[i], i, mix, longest, cont);
-    for (int i = 0; i < t->n; i++)
-        draw_thinking(t, &t->request[i], i);
-    for (int i = 0; i < t->n; i++)
-        draw_extras(t, &t->request[i], i);
-}
-
-void crowd_print(const struct crowd_trial *t)
-{
-    int n = 0;
-    for (int i = 0; i < t->n; i++)
-        n += !t->request[i].dropped;
-    printf("%s%s, context %d, %d requests;", models[t->model], t->cudahost ? " on cudahost" : "",
-           t->n_ctx, n);
-    for (int i = 0; i < CROWD_N_OPTION; i++)
-        if (t->option[i] != options[i].plain)
-            printf(" %s %d", options[i].name, t->option[i]);
-    printf("\n");
-}
 
 /* ---- running ---- */
 
@@ -269,7 +66,7 @@ struct crowd {
     int n_vocab, left, in_flight;
     pthread_mutex_t lock;
     pthread_cond_t news;
-    struct grammar *grammar[N_SCHEMA];
+    struct grammar *grammar[CROWD_SCHEMAS];
     struct work work[CROWD_REQUESTS];
 };
 
@@ -518,7 +315,7 @@ static void crowd_init(struct crowd *c, const struct crowd_trial *t, struct engi
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->news, NULL);
     struct err e;
-    for (int i = 0; i < N_SCHEMA; i++)
+    for (int i = 0; i < CROWD_SCHEMAS; i++)
         if (grammar_compile(schemas[i], strlen(schemas[i]), "schema", &c->grammar[i], &e) < 0) {
             printf("schema %d: %s\n", i, e.msg);
             exit(70);
@@ -533,7 +330,7 @@ static void crowd_free(struct crowd *c)
 {
     for (int i = 0; i < c->t->n; i++)
         work_free(&c->work[i]);
-    for (int i = 0; i < N_SCHEMA; i++)
+    for (int i = 0; i < CROWD_SCHEMAS; i++)
         grammar_free(c->grammar[i]);
     engine_close(c->en); /* checks that no page is lost */
     pthread_cond_destroy(&c->news);
@@ -666,7 +463,7 @@ static int open_alone(const struct crowd_trial *t, const char *model, struct eng
                                  .no_prefix_cache = true,
                                  .n_threads = 1,
                                  .cpu_layers = {t->cudahost, 0}};
-    for (size_t i = 0; rc < 0 && i < sizeof kv_formats / sizeof *kv_formats; i++) {
+    for (size_t i = 0; rc < 0 && i < CROWD_KV_FORMATS; i++) {
         o->kv_fmt = kv_formats[t->kv_order[i]];
         rc = engine_open(o, en, e);
     }
@@ -694,7 +491,7 @@ static int set_options(const struct crowd_trial *t, const struct engine *alone, 
                     (uint64_t)page_tokens;
     uint64_t context = (uint64_t)((in->n_ctx + page_tokens - 1) / page_tokens);
     o->n_threads = v[CROWD_THREADS];
-    o->isa = isas[v[CROWD_ISA]];
+    o->isa = crowd_isa(v[CROWD_ISA]);
     o->n_seq = v[CROWD_N_SEQ];
     o->batch_tokens = v[CROWD_BATCH_TOKENS];
     o->page_tokens = v[CROWD_PAGE_TOKENS];
@@ -715,25 +512,31 @@ static int set_options(const struct crowd_trial *t, const struct engine *alone, 
     o->link_limit = v[CROWD_LINK] * 1e6;
     o->progress = v[CROWD_PROGRESS] ? on_progress : NULL;
     o->user = calls;
+    if (v[CROWD_DEVICES])
+        o->devices = (struct option_list){.item = {"0", "1", "2"}, .n = v[CROWD_DEVICES]};
+    o->split = (enum plan_split)v[CROWD_SPLIT];
     return 0;
 }
 
-/* Opens an engine with a limit on device memory, so that weights are streamed. If the limit is too
- * low, it is raised a little. */
+/* Opens an engine with a limit on the memory of each device, so that weights are streamed. If the
+ * limit is too low, it is raised a little. */
 static int open_limited(struct engine_options *o, int percent, struct engine **en,
                         struct crowd_told *told, struct err *e)
 {
     static const struct plan_rates rates = {
         .vram = 1e12, .link = 25e9, .host = 60e9, .host_ops = 1e12, .hop_s = 1e-5, .step_s = 1e-4};
+    const double gpus = o->devices.n ? o->devices.n : 1;
+    if (percent || o->devices.n)
+        o->rates = &rates;
     TRY(engine_open(o, en, e));
     if (!percent)
         return 0;
     double total = (double)engine_info(*en)->plan->total_bytes;
     double weights = (double)engine_info(*en)->plan->vram_weight_bytes;
     engine_close(*en);
-    o->rates = &rates;
     for (int part = percent; part < 100; part += 10) {
-        o->vram_bytes = (uint64_t)(total - weights * (100 - part) / 100 + weights / 16);
+        double most = total - weights * (100 - part) / 100 + weights / 16;
+        o->vram_bytes = (uint64_t)(total - weights + (most - total + weights) / gpus);
         if (engine_open(o, en, e) == 0) {
             told->limited += !plan_is_resident(engine_info(*en)->plan);
             return 0;
@@ -762,14 +565,49 @@ static double cpu_now(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
+/* The trial's model; one of random weights is written at its first use. */
+static int find_model(const struct crowd_trial *t, const struct crowd_place *p, char *path,
+                      size_t size, struct err *e)
+{
+    const enum mixture mix = (enum mixture)(t->mixture - 1);
+    if (!t->mixture) {
+        snprintf(path, size, "%s/logits_%s.gguf", p->golden, crowd_model(t));
+        return 0;
+    }
+    snprintf(path, size, "%s/%s.gguf", p->dir, mixture_name(mix));
+    return access(path, R_OK) == 0 ? 0 : synth_random("tiny", mix, 1, path, e);
+}
+
+/* Number of GPUs that have layers. */
+static int used(const struct engine *en)
+{
+    const struct plan *p = engine_info(en)->plan;
+    int n = 0;
+    for (int d = 0; d < p->n_device; d++)
+        n += p->share[d].n > 0;
+    return n;
+}
+
+static bool has_files(const char *folder)
+{
+    DIR *d = opendir(folder);
+    bool found = false;
+    for (struct dirent *f; d && !found && (f = readdir(d));)
+        found = f->d_name[0] != '.';
+    if (d)
+        closedir(d);
+    return found;
+}
+
 int crowd_run(const struct crowd_trial *t, const struct crowd_place *p, struct crowd_told *told)
 {
-    char model[1024], draft[1024];
+    char model[1024], draft[1024], packed[1024];
     struct engine_options o;
     struct engine *one = NULL, *en = NULL;
     struct err e;
     static struct crowd alone, many;
-    snprintf(model, sizeof model, "%s/logits_%s.gguf", p->golden, models[t->model]);
+    if (find_model(t, p, model, sizeof model, &e) < 0)
+        return refused("a model of random weights", &e);
     if (open_alone(t, model, &o, &one, &e) < 0)
         return refused("the engine that serves one by one", &e);
     crowd_init(&alone, t, one, true);
@@ -784,6 +622,11 @@ int crowd_run(const struct crowd_trial *t, const struct crowd_place *p, struct c
     int calls = 0, rc = set_options(t, one, draft, &calls, &o, &e);
     struct span_log spans;
     span_log_init(&spans);
+    snprintf(packed, sizeof packed, "%s/packed", p->dir);
+    if (t->option[CROWD_PACKED]) {
+        (void)mkdir(packed, 0777); /* once; the engine says why it cannot be written */
+        o.packed_cache = packed;
+    }
     o.spans = t->option[CROWD_SPANS] ? &spans.spans : NULL;
     engine_close(one); /* otherwise its threads would appear in every backtrace */
     alone.en = NULL;
@@ -794,6 +637,8 @@ int crowd_run(const struct crowd_trial *t, const struct crowd_place *p, struct c
     if (rc == 0)
         rc = open_limited(&o, t->option[CROWD_VRAM], &en, told, &e);
     if (rc == 0) {
+        told->spread += used(en) > 1;
+        told->packed += o.packed_cache && t->mixture && has_files(packed);
         crowd_init(&many, t, en, false);
         run_events(&many);
         wait_until_left(&many, 0);

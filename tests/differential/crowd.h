@@ -15,6 +15,8 @@
 #define CROWD_REQUESTS 64
 #define CROWD_CONTS 24
 #define CROWD_BIASES 8
+#define CROWD_KV_FORMATS 4
+#define CROWD_SCHEMAS 2
 
 /* X(NAME, name, plain value): settings of the crowd's engine, then arrival of the requests. */
 #define CROWD_OPTIONS(X)                                                                           \
@@ -39,6 +41,9 @@
     X(VRAM, "vram_bytes", 0)     /* room for this % of the weights; 0 = no limit */                \
     X(LINK, "link_limit", 0)     /* MB/s; cudahost only, as the next one */                        \
     X(RAM, "ram_bytes", 0)       /* MiB */                                                         \
+    X(DEVICES, "devices", 0)     /* GPUs; 0 = one; cudahost only, as the next one */               \
+    X(SPLIT, "split", 0)         /* enum plan_split */                                             \
+    X(PACKED, "packed_cache", 0) /* packed weights in a file that other trials have, too */        \
     X(SPANS, "spans", 0)                                                                           \
     X(PROGRESS, "progress", 0)                                                                     \
     X(RANKS, "ranks", 0)     /* requests have different ranks */                                   \
@@ -53,6 +58,7 @@ enum crowd_option {
 };
 const char *crowd_option_name(int option);
 int crowd_option_plain(int option);
+const char *crowd_isa(int option); /* its name; NULL: as the engine chooses */
 
 enum crowd_kind { CROWD_FREE, CROWD_GRAMMAR, CROWD_SCORE, CROWD_LOGITS };
 
@@ -90,7 +96,9 @@ struct crowd_trial {
     uint64_t seed;
     bool cudahost;
     int model, n_ctx, n;
-    int kv_order[4]; /* formats in order; the first one that fits the model's heads is used */
+    int mixture; /* 0 = none, else random weights in enum mixture + 1, instead of the model */
+    /* formats in order; the first one that fits the model's heads is used */
+    int kv_order[CROWD_KV_FORMATS];
     int option[CROWD_N_OPTION];
     struct crowd_request request[CROWD_REQUESTS];
 };
@@ -101,18 +109,19 @@ struct crowd_told {
     /* in: CPU seconds that a crowd may take, in addition to 20 times those of its requests alone */
     double patience;
     volatile long compared, cancelled, preempted, cached, drafted, accepted, branched, swapped,
-        limited;
-    volatile long thought[5]; /* blocks by enum thought */
+        limited, spread, packed; /* with streamed weights, several GPUs, a file of packed weights */
+    volatile long thought[5];    /* blocks by enum thought */
     volatile long scored,
         changed; /* requests with scores of their prompt; with biases, penalties */
 };
 
 struct crowd_place {
     const char *golden; /* folder of the models */
-    const char *dir;    /* for draft models */
+    const char *dir;    /* for draft models, random weights, packed weights */
     bool has_cudahost;
 };
 
+const char *crowd_model(const struct crowd_trial *t); /* its name, where it has no mixture */
 void crowd_draw(struct crowd_trial *t, const struct crowd_place *p, uint64_t seed);
 enum { CROWD_EQUAL = 0, CROWD_DIFFERENT = 1, CROWD_REFUSED = 3 };
 /* Runs the trial in this process. Prints the differences, or the reason of a refusal. */

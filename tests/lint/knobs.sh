@@ -65,7 +65,7 @@ known() { grep -qxF -- "$1" <<<"$2" || bad "$matrix:$line: the program has no $1
 # files TEST: the sources of a test.
 files() {
     case $1 in
-    differ_engine) echo tests/differential/{differ_engine,crowd}.[ch] ;;
+    differ_engine) echo tests/differential/{differ_engine,crowd,crowd_draw}.[ch] ;;
     differ_mas) echo tests/differential/{differ_mas,mas_trial}.[ch] ;;
     *) echo tests/*/"$1".c tests/*/"$1".sh ;;
     esac

@@ -382,17 +382,28 @@ done:
     return rc;
 }
 
-int synth_hollow(const char *shape, enum mixture mix, const char *path, struct err *e)
+static int synth_quiet(const char *shape, enum mixture mix, int64_t seed, bool hollow,
+                       const char *path, struct err *e)
 {
     struct synth s = {.out = path,
                       .mix = mix,
-                      .draw.seed = 1,
-                      .hollow = true,
+                      .draw.seed = seed,
+                      .hollow = hollow,
                       .quiet = true,
                       .machine.n_threads = 1};
     if (!shape_find(shape, &s.shape))
         return shape_unknown("shape", shape, e);
     return write_model(&s, e);
+}
+
+int synth_hollow(const char *shape, enum mixture mix, const char *path, struct err *e)
+{
+    return synth_quiet(shape, mix, 1, true, path, e);
+}
+
+int synth_random(const char *shape, enum mixture mix, int64_t seed, const char *path, struct err *e)
+{
+    return synth_quiet(shape, mix, seed, false, path, e);
 }
 
 static int run(int argc, char **argv)

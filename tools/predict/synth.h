@@ -9,4 +9,9 @@
  * disk space. */
 int synth_hollow(const char *shape, enum mixture mix, const char *path, struct err *e);
 
+/* The file of mas synth --shape SHAPE --type MIX --seed SEED: random weights, a vocabulary of
+ * bytes. */
+int synth_random(const char *shape, enum mixture mix, int64_t seed, const char *path,
+                 struct err *e);
+
 #endif
