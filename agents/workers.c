@@ -115,8 +115,7 @@ static void workers_forget(struct workers_one *w)
 
 /* ---- the queue ------------------------------------------------------------------------------- */
 
-/* The next question for a worker; o->n_question = none. alone: one that was in flight at two
- * deaths. */
+/* The next question for a worker; o->n_question = none. alone: one that is asked alone. */
 static size_t workers_pick(struct workers *s, bool alone)
 {
     const size_t n = s->o->n_question;
@@ -126,7 +125,7 @@ static size_t workers_pick(struct workers *s, bool alone)
         return s->next;
     for (size_t i = 0; i < n && s->back; i++)
         if (s->item[i].state == WAITING && s->item[i].deaths &&
-            alone == (s->item[i].deaths == WORKERS_KILLS - 1))
+            alone == (s->item[i].deaths >= WORKERS_ALONE && s->item[i].deaths < WORKERS_KILLS))
             return i;
     for (size_t i = s->next; i < n && !alone; i++)
         if (s->item[i].state == WAITING && !s->item[i].deaths)

@@ -8,7 +8,8 @@
  * - One queue: a worker is given a question when it has room. It has at most two thirds of its
  *   equal part of the open questions in flight, or 16. So all end together.
  * - A worker that dies is replaced. Its questions go back to the queue. A question that was in
- *   flight at two deaths is asked again alone. At the third death it is recorded as failed.
+ *   flight at two deaths is asked again alone, twice if need be. At the fourth death it is recorded
+ *   as failed. So a question is not blamed for one death that another process caused.
  * - A worker that dies before it is ready, three times in a row, ends the run.
  * - A worker may serve several runs in turn, and open its engine once for them. The order of the
  *   runs is the same for all. A worker that is replaced begins with the present run.
@@ -24,7 +25,8 @@
 
 #define WORKERS_MOST 256
 #define WORKERS_SILENCE_S 300.0
-#define WORKERS_KILLS 3 /* deaths with a question in flight, after which it is failed */
+#define WORKERS_ALONE 2 /* deaths with a question in flight, after which it is asked alone */
+#define WORKERS_KILLS 4 /* and after which it is failed */
 
 /* ---- the parent ------------------------------------------------------------------------------ */
 

@@ -1,6 +1,8 @@
 /* Several worker processes with the scripted llm: every question once, whatever ends them. */
 #include <math.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,6 +16,7 @@ struct scene {
     const char *dir;
     const char *killer; /* id of a question that ends its worker; "" = none */
     int how;            /* signal; 0 = exit code 3; -1 = before the worker is ready */
+    int spared;         /* deaths after which the killer question is harmless; 0 = never */
     int kills;          /* a random question ends its worker, so many of 100 starts; 0 = none */
     int slots;
     const char *identity[2]; /* of even and odd workers */
@@ -22,7 +25,15 @@ struct scene {
     struct workers_outcome *out;
     pid_t pid[8]; /* by number, of the parent */
     const struct run_feed *inner;
+    int held; /* in the child: questions in flight */
     uint64_t rng;
+    struct shared *all;
+    int most; /* out: questions in flight in one worker */
+};
+
+struct shared {        /* by parent and workers */
+    atomic_int deaths; /* by the killer question */
+    atomic_int most;   /* questions in flight in one worker */
 };
 
 static const char good[] = "{\"seed\": 1}";
@@ -34,9 +45,13 @@ static int take(void *user, bool room, bool idle, struct run_given *out, struct 
     TRY(s->inner->take(s->inner->user, room, idle, out, e));
     if (!out->q || out->fail)
         return 0;
+    s->held++;
+    if (s->held > atomic_load(&s->all->most))
+        atomic_store(&s->all->most, s->held);
     s->rng = s->rng * 6364136223846793005u + 1442695040888963407u;
-    const bool dies = (*s->killer && !strcmp(out->q->id, s->killer)) ||
-                      (s->kills && (int)((s->rng >> 33) % 100) < s->kills);
+    const bool kills = *s->killer && !strcmp(out->q->id, s->killer) &&
+                       (!s->spared || atomic_fetch_add(&s->all->deaths, 1) < s->spared);
+    const bool dies = kills || (s->kills && (int)((s->rng >> 33) % 100) < s->kills);
     if (dies && s->how == 0)
         _exit(3);
     if (dies) {
@@ -49,6 +64,7 @@ static int take(void *user, bool room, bool idle, struct run_given *out, struct 
 static int record(void *user, const struct consult *c, struct err *e)
 {
     struct scene *s = user;
+    s->held--;
     return s->inner->record(s->inner->user, c, e);
 }
 
@@ -146,10 +162,14 @@ static int run(struct scene *s, int n, const atomic_int *stop, struct workers_ou
                                       .silence_s = s->silence_s,
                                       .user = s};
     s->out = out;
+    s->all = mmap(NULL, sizeof *s->all, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_true(s->all != MAP_FAILED);
     const int rc = workers_run(&o, &t, out, e);
     if (t && rc == 0)
         (void)trace_seal(t, &ignored);
     trace_close(t);
+    s->most = atomic_load(&s->all->most);
+    munmap(s->all, sizeof *s->all);
     return rc;
 }
 
@@ -227,7 +247,7 @@ static void a_question_that_ends_workers_is_failed_by_name(void **state)
             assert_int_equal(r.results.n, 30);
             for (size_t k = 0; k < 30; k++)
                 assert_int_equal(r.results.r[k].state == CONSULT_FAILED, k == 11);
-            assert_non_null(strstr(r.results.r[11].why, "3 worker processes ended"));
+            assert_non_null(strstr(r.results.r[11].why, "4 worker processes ended"));
             trace_run_free(&r);
             str_free(&out.figures);
             medqa_free(&m);
@@ -237,6 +257,51 @@ static void a_question_that_ends_workers_is_failed_by_name(void **state)
 }
 
 /* Deaths at random questions: no case is lost, none is there twice. */
+/* One death alone may have another cause: the question is asked once more. */
+static void a_question_may_end_one_worker_alone(void **state)
+{
+    (void)state;
+    struct medqa m = {.n = 0};
+    struct workers_outcome out;
+    struct err e;
+    char dir[256];
+    bench_mkdir(dir);
+    bench_questions(&m, 30);
+    struct scene s = {.m = &m,
+                      .dir = dir,
+                      .killer = m.question[11].id,
+                      .how = SIGKILL,
+                      .spared = WORKERS_ALONE + 1};
+    ok(run(&s, 2, NULL, &out, &e));
+    assert_int_equal(out.deaths, WORKERS_ALONE + 1);
+    assert_int_equal(out.progress.failed, 0);
+    check_same(&m, dir);
+    str_free(&out.figures);
+    medqa_free(&m);
+    test_rmdir(dir);
+}
+
+/* With room for all questions a worker takes two thirds of its part, so that some are left for the
+ * quicker one. */
+static void a_worker_leaves_questions_to_others(void **state)
+{
+    (void)state;
+    struct medqa m = {.n = 0};
+    struct workers_outcome out;
+    struct err e;
+    char dir[256];
+    bench_mkdir(dir);
+    bench_questions(&m, 120);
+    struct scene s = {.m = &m, .dir = dir, .slots = 120};
+    ok(run(&s, 2, NULL, &out, &e));
+    print_message("at most %d of 120 questions in flight in one of two workers\n", s.most);
+    assert_true(s.most > 4 && s.most <= 120 / 2 * 2 / 3);
+    check_same(&m, dir);
+    str_free(&out.figures);
+    medqa_free(&m);
+    test_rmdir(dir);
+}
+
 static void random_deaths_lose_nothing(void **state)
 {
     (void)state;
@@ -289,6 +354,8 @@ static void errors_of_a_worker_end_the_run(void **state)
     struct scene s = {.m = &m, .dir = dir, .error = ERR_IO};
     fails(run(&s, 2, NULL, &out, &e), ERR_IO, "the disk of worker");
     str_free(&out.figures);
+    test_rmdir(dir); /* either worker may be ready first, and its identity begins the run */
+    bench_mkdir(dir);
     s = (struct scene){.m = &m, .dir = dir, .identity = {good, "{\"seed\": 2}"}, .slots = 1};
     fails(run(&s, 2, NULL, &out, &e), ERR_CONFIG, "another model, prompts or options");
     str_free(&out.figures);
@@ -346,6 +413,8 @@ int main(void)
         cmocka_unit_test(a_silent_worker_is_named),
         cmocka_unit_test(the_replies_are_those_of_one_process),
         cmocka_unit_test(a_question_that_ends_workers_is_failed_by_name),
+        cmocka_unit_test(a_question_may_end_one_worker_alone),
+        cmocka_unit_test(a_worker_leaves_questions_to_others),
         cmocka_unit_test(random_deaths_lose_nothing),
         cmocka_unit_test(a_worker_that_never_gets_ready_ends_the_run),
         cmocka_unit_test(errors_of_a_worker_end_the_run),
