@@ -442,6 +442,8 @@ check(s.ask("GET", "/")[1]["content-type"].startswith("text/plain"), "GET / of a
 check(s.ask("GET", "/runs")[0] == 401 and s.ask("POST", "/run", body)[0] == 401 and s.ask("GET", "/runs", None, {"Authorization": "Bearer secret"})[0] == 200, "the key")
 s.stop()
 check("Sanitizer" not in open("err").read(), "a sanitizer: " + open("err").read()[-3000:])
-check(not glob.glob("runs/*/traces.jsonl.*.bad"), "torn lines")
+# only kill -9 may leave the beginning of a case, which is kept beside the trace
+torn = [f for f in glob.glob("runs/*/traces.jsonl*.bad") if f.split("/")[1] not in ids or "tail" not in f]
+check(not torn, "torn lines: %s" % torn)
 print("ok" if not bad else "faults")
 sys.exit(bad)
