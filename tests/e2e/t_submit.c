@@ -8,6 +8,7 @@ static struct engine *open_engine(int n_seq)
     struct engine *en = NULL;
     struct err e;
     o.n_seq = n_seq;
+    o.n_ctx = 16;
     ok(engine_open(&o, &en, &e));
     return en;
 }
@@ -16,7 +17,7 @@ static struct engine *open_engine(int n_seq)
 static void they_begin_in_one_step(void **state)
 {
     (void)state;
-    enum { N = 48, ROUNDS = 20, NEW = 4 };
+    enum { N = 2048, ROUNDS = 3, NEW = 2 };
     struct err e;
     struct engine *en = open_engine(N);
     struct jobs *js = jobs_make(N, 1, 1, NEW, 5, engine_info(en)->n_vocab);
