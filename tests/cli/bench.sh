@@ -168,7 +168,7 @@ refused 64 "1000 were asked for; raise --kv-bytes, or lower -d/-p/-n or --kv-typ
 refused 64 "available; lower -d/-p/-n, --parallel or --kv-type q8_0, or raise --ram where it is set\$" \
     model -m demo -p 8 -n 0 --ram 1MiB --parallel 2
 # all sequences begin in the first step; when the cache has no room for them, and only then, the options that help are said
-together=("$MAS" bench model -m demo -p 0 -n 8 -r 3 --parallel 8,32 -t 1)
+together=("$MAS" bench model -m demo -p 0 -n 8 -r 3 --parallel '8,32' -t 1)
 "${together[@]}" -o json >"$dir/json" 2>"$dir/out" || fail "--parallel: exit $?"
 [ ! -s "$dir/out" ] || fail "advice without a reason: $(cat "$dir/out")"
 page=$(python3 - "$dir/json" <<'PY'
