@@ -131,7 +131,8 @@ static int plan_too_big(const struct plan_input *in, const struct plan *p, uint6
          " MiB available%s; lower --ctx, --sequences or --kv-type q8_0%s",
          (total >> 20) + 1, p->weights_mapped ? "" : "weights copied, ", p->kv_bytes >> 20,
          in->workspace_bytes >> 20, budget >> 20, in->on_device ? " on the device" : "",
-         in->on_device ? ", raise --vram where it is set, or choose --backend cpu" : "");
+         in->on_device ? ", raise --vram where it is set, or choose --backend cpu"
+                       : ", or raise --ram where it is set");
 }
 
 /* ---- pages on the host ----------------------------------------------------------------------- */

@@ -157,36 +157,65 @@ static void *engine_main(void *arg)
 
 /* ---- calls from other threads ---------------------------------------------------------------- */
 
-int engine_submit(struct engine *en, struct request *r, struct err *e)
+/* Clears the results of r and makes its sequence. */
+static int engine_ready(struct engine *en, struct request *r, struct seq **q, struct err *e)
 {
-    struct seq *q;
     r->n_out = r->n_think = r->n_own = r->n_cached = r->n_pass = r->n_drafted = r->n_accepted = 0;
     r->finish = FINISH_NONE;
     r->thought = r->think.max ? THOUGHT_OPEN : THOUGHT_NONE;
     r->err = (struct err){0};
     r->t_submit_ns = clock_ns();
     r->t_first_ns = r->t_done_ns = 0;
-    TRY(seq_new(r, en->kv, en->tok, en->info.n_ctx, &q, e));
-    pthread_mutex_lock(&en->lock);
-    int rc = 0;
+    return seq_new(r, en->kv, en->tok, en->info.n_ctx, q, e);
+}
+
+/* Makes room for n requests; under lock. */
+static int engine_reserve(struct engine *en, size_t n, struct err *e)
+{
     if (en->stopping)
-        rc = err_set(e, ERR_CANCEL, "the engine is closing");
-    else if (en->dead.code)
-        rc = err_set(e, en->dead.code, "the engine stopped after an error: %s", en->dead.msg);
-    else
-        rc = inbox_reserve(&en->added, en->added.n + 1, e);
-    if (rc == 0)
-        rc = inbox_reserve(&en->cancelled, en->n_live + 1, e); /* so a cancel needs no memory */
-    if (rc == 0) {
-        en->added.item[en->added.n++] = r;
+        FAIL(e, ERR_CANCEL, "the engine is closing");
+    if (en->dead.code)
+        return err_set(e, en->dead.code, "the engine stopped after an error: %s", en->dead.msg);
+    TRY(inbox_reserve(&en->added, en->added.n + n, e));
+    return inbox_reserve(&en->cancelled, en->n_live + n, e); /* so a cancel needs no memory */
+}
+
+/* Leaves n requests and their sequences for the engine thread: all, or on an error none. */
+static int engine_add(struct engine *en, struct request *const *r, struct seq *const *q, int n,
+                      struct err *e)
+{
+    pthread_mutex_lock(&en->lock);
+    const int rc = engine_reserve(en, (size_t)n, e);
+    for (int i = 0; i < n && rc == 0; i++) {
+        en->added.item[en->added.n++] = r[i];
         en->n_live++;
-        r->engine_slot = q;
-        pthread_cond_signal(&en->news);
+        r[i]->engine_slot = q[i];
     }
+    pthread_cond_signal(&en->news);
     pthread_mutex_unlock(&en->lock);
-    if (rc < 0)
-        seq_free(NULL, q);
     return rc;
+}
+
+int engine_submit_all(struct engine *en, struct request *const *r, int n, struct err *e)
+{
+    struct seq *one = NULL, **q = n > 1 ? mem_zalloc((size_t)n, sizeof(struct seq *)) : &one;
+    int rc = q ? 0 : NOMEM(e, (size_t)n * sizeof(struct seq *), "requests"), made = 0;
+    while (rc == 0 && made < n) {
+        rc = engine_ready(en, r[made], &q[made], e);
+        made += rc == 0;
+    }
+    if (rc == 0)
+        rc = engine_add(en, r, q, n, e);
+    while (rc < 0 && made > 0)
+        seq_free(NULL, q[--made]);
+    if (n > 1)
+        mem_free(q);
+    return rc;
+}
+
+int engine_submit(struct engine *en, struct request *r, struct err *e)
+{
+    return engine_submit_all(en, &r, 1, e);
 }
 
 int engine_check(const struct engine *en, const struct request *r, struct err *e)
@@ -621,6 +650,8 @@ static void engine_describe(struct engine *en)
     in->arch = en->arch;
     in->name = en->name;
     in->backend = en->ops->name;
+    in->isa = en->host ? en->host->isa : en->ops->isa;
+    in->isa = in->isa ? in->isa : "";
     in->device = en->devices.name;
     in->n_device = en->devices.n;
     in->pci = en->devices.pci;

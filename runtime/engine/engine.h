@@ -34,6 +34,8 @@ struct engine_info {
     const char *path;        /* of the model file */
     const char *arch, *name; /* general.architecture, general.name ("" if absent) */
     const char *backend;
+    /* instruction set of the CPU, which computes or is beside a device; "" = that of no CPU */
+    const char *isa;
     const char *device; /* of several: "GPU 0: ..; GPU 1: .." */
     int n_device;       /* that may compute, at least 1; plan->share has their layers */
     /* bus id of the GPU that computes; of several with a comma between two; "" = none */
@@ -59,6 +61,9 @@ int engine_hash(struct engine *en, char hex[65], struct err *e);
  * or when a token id is out of range. ERR_CANCEL when the engine is closing. On failure done is not
  * called. */
 int engine_submit(struct engine *en, struct request *r, struct err *e);
+/* Submits r[0..n) at once: no step comes between the first and the last of them. Errors as
+ * engine_submit, with the first request that is refused; then none was submitted. ERR_NOMEM. */
+int engine_submit_all(struct engine *en, struct request *const *r, int n, struct err *e);
 /* Fails with the ERR_DATA that engine_submit would give. Takes nothing. */
 int engine_check(const struct engine *en, const struct request *r, struct err *e);
 /* done follows, with FINISH_CANCEL or the earlier end */

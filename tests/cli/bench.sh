@@ -89,7 +89,12 @@ want = {f"{n} stream{'s' * (n > 1)}{ahead}{pages}" for n in range(1, 5) for ahea
 assert set(reads) == want
 assert json.load(open(sys.argv[2]))["ceiling"]["read_how"] in want
 PY
-"$MAS" bench ceiling -t 1 -v >"$dir/ceiling" || fail "exit $?"
+peak=$(sed -E 's/.*"int8_gop_s": ([0-9.]+).*/\1/' "$dir/ceiling")
+isa=$(sed -E 's/.*"isa": "([a-z0-9]+)".*/\1/' "$dir/ceiling")
+# without vector instructions; the best set of this processor is several times as fast
+"$MAS" bench ceiling -t 1 -v --isa scalar >"$dir/ceiling" || fail "exit $?"
+awk -F'|' -v isa="$isa" -v peak="$peak" '/int8/ { n++; bad = isa == "" || (isa != "scalar" && $3 * 2 > peak) }
+    END { exit bad || n != 1 }' "$dir/ceiling" || fail "--isa $isa: $peak; --isa scalar: $(cat "$dir/ceiling")"
 [ "$(grep -c 'stream.* | *[0-9.]* |$' "$dir/ceiling")" = 17 ] || fail "ceiling -v: $(cat "$dir/ceiling")"
 grep -q '^| read, all threads: [1-4] stream' "$dir/ceiling" || fail "ceiling says not how: $(cat "$dir/ceiling")"
 
@@ -142,7 +147,68 @@ prompt, context = rows[0]["median_ts"], rows[4]["median_ts"]
 assert 1024 / prompt > 4 / context, "4 tokens take longer than a prompt of 1,024: the context is in their time"
 PY
 "$MAS" bench model -m demo -p 0 -n 4 -r 1 -d 64 -t 1 | grep -q '| *tg4 @ d64 |' || fail "the name of a test with context"
-refused 64 "-d 33 is no multiple of 32, the tokens of a page" model -m demo -n 4 -d 33
+refused 64 "-d 33 is no multiple of 32, the tokens of a page of the KV cache; give 32 or 64" model -m demo -n 4 -d 33
+refused 64 "-d 96 is no multiple of 64, .*; give 64 or 128" model -m demo -n 4 -d 96 --page-tokens 64
+"$MAS" bench --help | tr -s ' \n' ' ' | grep -q "a multiple of --page-tokens" || fail "--help of -d"
+# on a terminal the progress of the context is a line, which the result replaces
+terminal() { python3 -c 'import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))' "$@" </dev/null; }
+terminal "$MAS" bench model -m demo -p 0 -n 4 -r 1 -d 64 -t 1 --parallel 2 >"$dir/out" || fail "on a terminal: exit $?"
+grep -q "context of 2 x 64 tokens:   0 %" "$dir/out" || fail "no progress: $(cat "$dir/out")"
+terminal "$MAS" bench model -m demo -p 0 -n 4 -r 1 -d 64 -t 1 --parallel 2 --quiet >"$dir/out" || fail "on a terminal: exit $?"
+! grep -q "context" "$dir/out" || fail "progress in spite of --quiet: $(cat "$dir/out")"
+# only what helps is named: no memory makes a model's context longer, and a test takes a token more than its length
+limit=$("$MAS" inspect -m demo --json | sed -n 's|.*"llama.context_length".*"value": \([0-9]*\).*|\1|p')
+own="must be 1 to $limit, the model's own limit; lower"
+refused 64 "$own -p $limit: a test takes one token more\$" model -m demo -p "$limit" -n 0
+refused 64 "$own -n 99999: a test takes one token more\$" model -m demo -n 99999
+refused 64 "$own -d 64 or -p $limit: a test takes both and one token more\$" model -m demo -p "$limit" -d 0,64
+"$MAS" profile -m demo -p "$limit" -n 0 >"$dir/out" 2>&1
+grep -q "$own -p $limit: a test takes one token more\$" "$dir/out" || fail "profile: $(cat "$dir/out")"
+refused 64 "1000 were asked for; raise --kv-bytes, or lower -d/-p/-n or --kv-type q8_0\$" model -m demo -p 8 -n 0 --kv-bytes 1KB
+refused 64 "available; lower -d/-p/-n, --parallel or --kv-type q8_0, or raise --ram where it is set\$" \
+    model -m demo -p 8 -n 0 --ram 1MiB --parallel 2
+# all sequences begin in the first step; when the cache has no room for them, and only then, the options that help are said
+together=("$MAS" bench model -m demo -p 0 -n 8 -r 3 --parallel '8,32' -t 1)
+"${together[@]}" -o json >"$dir/json" 2>"$dir/out" || fail "--parallel: exit $?"
+[ ! -s "$dir/out" ] || fail "advice without a reason: $(cat "$dir/out")"
+page=$(python3 - "$dir/json" <<'PY'
+import json, sys
+rows = json.load(open(sys.argv[1]))
+assert [r["mean_parallel"] for r in rows] == [8, 32], rows
+print(rows[0]["kv_bytes"] // 32) # room for 32 sequences of a page
+PY
+) || fail "sequences do not run together"
+"${together[@]}" --kv-bytes $((4 * page)) >/dev/null 2>"$dir/out" || fail "--kv-bytes: exit $?"
+for n in 8 32; do
+    grep -q "tg8 x $n: on average 4.0 of $n sequences ran together: they need $n pages of 32 tokens, and the KV cache has 4;\
+ raise --kv-bytes or --ram\$" "$dir/out" || fail "a cache of 4 pages: $(cat "$dir/out")"
+done
+# a result says what was measured: every setting that changes the speed, in CSV and JSON alike
+settings=(bench model -m demo -p 8 -n 4 -r 1 -b 64 -t 1 --isa scalar --kv-type q8_0 --map-weights --page-tokens 64 --lookup --max-draft 3
+    --backend cpu)
+"$MAS" "${settings[@]}" -o json >"$dir/json" || fail "exit $?"
+"$MAS" "${settings[@]}" -o csv >"$dir/csv" || fail "exit $?"
+"$MAS" bench model -m demo -p 8 -n 4 -r 1 -o json >"$dir/plain" || fail "exit $?"
+python3 - "$dir/json" "$dir/csv" "$dir/plain" <<'PY' || fail "the settings of a result: $(cat "$dir/json" "$dir/csv" "$dir/plain")"
+import csv, json, re, sys
+given, plain = (json.load(open(sys.argv[i])) for i in (1, 3))
+table = list(csv.DictReader(open(sys.argv[2])))
+want = {"isa": "scalar", "n_batch": 64, "n_threads": 1, "type_k": "q8_0", "type_v": "q8_0", "page_tokens": 64, "map_weights": True,
+        "lookup": True, "max_draft": 3, "max_branches": 0, "draft_model": "", "packed_cache": "", "devices": "", "placement": "auto",
+        "graphs": True, "backends": "cpu", "mean_parallel": 1}
+assert len(given) == len(table) == 2
+for row, line in zip(given, table):
+    assert {k: row[k] for k in want} == want, row
+    assert set(row) - {"energy", "health"} == set(line), set(row) ^ set(line)
+    for k, v in want.items():
+        assert line[k] == (str(v).lower() if isinstance(v, bool) else str(v)), (k, line[k])
+    for r in (row, line):
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", r["test_time"]) and r["build_commit"] and r["cpu_info"]
+    assert float(line["avg_ts"]) > 0 and int(line["kv_bytes"]) > 0
+for row in plain:
+    assert row["type_k"] == "f16" and not row["map_weights"] and not row["lookup"] and row["max_draft"] == 0
+    assert row["isa"] not in ("", "auto") and row["n_batch"] == 512 and row["n_threads"] >= 1
+PY
 # llama-bench's options of several letters are not read as bundles of mas' own
 refused 64 "-pg is llama-bench's; give -p and -n" -m demo -pg 512,128
 refused 64 "-ngl is llama-bench's; .*--cpu-layers" -m demo -p 8 -ngl 99

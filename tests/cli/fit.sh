@@ -60,7 +60,50 @@ on_host 1x128
 near "$(value tokens_per_second_1 cpu)" 42.7 0.01 "one node with as many cores"
 on_host 4x8 # 64 sequences are bound by arithmetic: less than prompts
 near "$(awk -v a="$(value tokens_per_second_64 cpu)" -v b="$(value tokens_per_second_prompt cpu)" 'BEGIN { print a / b }')" 0.9 0.1 "4x8"
-"$MAS" fit --shape llama3-8b --cpu here | grep -q "on a CPU: [0-9]* node" || fail "this host"
+# this host: its best instruction set, which mas bench takes too, and all its cores; a described one: what can be assumed, and says so
+best=$("$MAS" bench model -m demo -p 1 -n 0 -r 1 -o json | sed -nE 's/.*"isa": "([a-z0-9]+)".*/\1/p')
+case $best in
+avx2 | avxvnni | avx512vnni) here="$best;" ;;
+amx) best=avx512vnni here="avx512vnni (amx is not measured);" ;;
+*) here= ;;
+esac
+if [ -n "$here" ]; then
+    "$MAS" fit --shape llama3-8b --cpu here >"$dir/text" || fail "exit $?"
+    grep -q "^on a CPU: [0-9]* node.* cores*, $here\$" "$dir/text" || fail "this host has $best: $(cat "$dir/text")"
+    "$MAS" fit --shape llama3-8b --cpu here --json | grep -q "\"isa\": \"$best\", \"isa_assumed\": false" || fail "this host, JSON"
+else
+    "$MAS" fit --shape llama3-8b --cpu here >"$dir/text" 2>&1 && fail "nothing is measured for $best"
+    grep -q "of this processor is $best, and nothing is measured" "$dir/text" || fail "$best: $(cat "$dir/text")"
+fi
+"$MAS" fit --shape llama3-8b --cpu 2x16 >"$dir/text" || fail "exit $?"
+grep -q "^on a CPU: 2 nodes of memory, 55 GB/s each, in all 32 cores, avx2 (assumed);\$" "$dir/text" || fail "2x16: $(cat "$dir/text")"
+"$MAS" fit -m demo --cpu 1x1 --isa avxvnni >"$dir/text" || fail "exit $?"
+for text in "^demo: 3.2 MB, 6 layers, 4.9 million parameters\$" "^on a CPU: 1 node of memory, 55 GB/s, 1 core, avxvnni;\$" \
+    "^   1 sequence  *[0-9.]* tok/s\$" "^   8 sequences  *[0-9.]* tok/s together\$"; do
+    grep -q "$text" "$dir/text" || fail "1x1: no '$text' in $(cat "$dir/text")"
+done
+"$MAS" fit --shape llama3-8b --gpu rtx4090 >"$dir/text" || fail "exit $?"
+grep -q "^  CPU 55 GB/s, 8 cores, avx2 (assumed); 900 tokens a sequence, KV cache Q8_0\$" "$dir/text" || fail "the CPU beside a card"
+grep -q "MedQA, 1,273 x 7 calls: [1-5]\?[0-9]\.[0-9] minutes\$" "$dir/text" || fail "less than an hour: $(cat "$dir/text")"
+# fewer threads than cores; more are refused with both numbers
+"$MAS" fit --shape llama3-8b --cpu 1x16 -t 4 | grep -q " 4 cores, avx2" || fail "-t 4"
+"$MAS" fit --shape llama3-8b --cpu 1x16 -t 16 | grep -q " 16 cores, avx2" || fail "-t 16"
+# the inputs of a prediction stand in it
+"$MAS" fit --shape llama3-8b --type Q6_K --gpu rtx4090,rtx3090 --link 20GB/s --host 70GB/s --ctx 1234 --kv-type f16 --isa avxvnni \
+    -t 6 --sequences 5 --split layers --cpu-layers 2 --ram 48GiB --json >"$dir/json" || fail "exit $?"
+"$MAS" fit -m demo --cpu 2x4 --host 70GB/s --json >"$dir/host.json" || fail "exit $?"
+python3 - "$dir/json" "$dir/host.json" <<'PY' || fail "inputs: $(cat "$dir/json" "$dir/host.json")"
+import json, sys
+card, host = (json.load(open(f))["inputs"] for f in sys.argv[1:])
+assert [c.pop("vram_bytes") > 2e10 and c.pop("vram_bytes_per_second") for c in card["cards"]] == [1.008e12, 9.36e11], card
+assert card == {"model": None, "shape": "llama3-8b", "type": "Q6_K", "context": 1234, "kv_type": "f16", "ram_bytes": 48 << 30,
+                "sequences": 5, "placement": "auto", "split": "layers", "cpu_layers": 2,
+                "host": {"nodes": None, "cores": 6, "isa": "avxvnni", "isa_assumed": False, "bytes_per_second": 7e10},
+                "cards": [{"name": n, "link_bytes_per_second": 2e10, "peer_bytes_per_second": None} for n in ("rtx4090", "rtx3090")]}, card
+assert host == {"model": "demo", "shape": None, "type": None, "context": 900, "kv_type": "q8_0", "ram_bytes": 64 << 30,
+                "sequences": 0, "placement": "auto", "split": "auto", "cpu_layers": None,
+                "host": {"nodes": 2, "cores": 8, "isa": "avx2", "isa_assumed": True, "bytes_per_second": 7e10}, "cards": []}, host
+PY
 "$MAS" fit --shape llama3-70b --cpu 1x8 --ram 48GB | grep -q "64 sequences      do not fit into --ram" || fail "48 GB"
 refused() { # TEXT OPTIONS..
     local text=$1 rc=0
@@ -73,7 +116,11 @@ refused "NODESxCORES" --cpu 2x4x
 refused "NODESxCORES" --cpu here2
 refused "--gpu with --cpu" --cpu 2x4 --gpu rtx4090
 refused "--simulate with --cpu" --cpu 2x4 --simulate "$dir/none.svg"
-refused "nothing is measured for it" --cpu 2x4 --isa neon
+refused "isa is 'neon'; it takes one of auto|avx2|avxvnni|avx512vnni" --cpu 2x4 --isa neon
+refused "threads 64 with --cpu 1x16: that host has 16 cores; give no more threads" --cpu 1x16 -t 64
+refused "threads 17 with --cpu 1x16: that host has 16 cores" --cpu 1x16 -t 17
+cores=$("$MAS" fit --shape llama3-8b --cpu here --isa avx2 | sed -nE 's/.* ([0-9]+) cores?, avx2;.*/\1/p')
+[ "$cores" -ge 256 ] || refused "threads $((cores + 1)) with --cpu here: this process may use $cores core" --cpu here --isa avx2 -t $((cores + 1))
 refused "--ram is 32.0 GB" --cpu 2x4 --ram 32GB
 
 # a shape and a file of that shape are the same model, tied or not
@@ -81,6 +128,8 @@ for shape in llama3.2-3b llama3-8b; do
     "$MAS" synth --shape $shape --hollow --quiet "$dir/$shape.gguf" || fail "synth: exit $?"
     "$MAS" fit --shape $shape --gpu rtx3060 --json >"$dir/shape" || fail "exit $?"
     "$MAS" fit -m "$dir/$shape.gguf" --gpu rtx3060 --json >"$dir/file" || fail "exit $?"
+    # all but the name of the model
+    sed -i -E 's/"inputs": \{"model": [^,]*, "shape": [^,]*, "type": [^,]*, //' "$dir/shape" "$dir/file"
     cmp -s "$dir/shape" "$dir/file" || fail "a file of $shape: $(diff "$dir/shape" "$dir/file")"
     rm "$dir/$shape.gguf"
 done
@@ -211,7 +260,7 @@ grep -q '1000 sequences were asked for: the KV cache holds [0-9]*; the others wa
 
 # the batch in the table of types is that of the better plan
 "$MAS" fit --shape llama3-70b --gpu rtx4090,rtx3060 --sequences 1 >"$dir/text" || fail "exit $?"
-awk '/^  predicted: / && $7 > best { best = $7 } /^  Q4_K_M / { type = $NF } /^  IQ3_S / { other = $NF }
+awk '/^  predicted: / { rate = $7 ? $7 : sprintf("%.1f", $2); if (rate + 0 > best) best = rate + 0 } /^  Q4_K_M / { type = $NF } /^  IQ3_S / { other = $NF }
     END { exit !(best == type && other > type) }' "$dir/text" || fail "the batch of the types: $(cat "$dir/text")"
 
 # refused CODE TEXT ARGS..
@@ -234,7 +283,10 @@ refused 64 "vram is 'x'; it takes" --shape llama3-8b --gpu rtx4090,rtx4090 --vra
 refused 64 "more than 8 cards" --gpu rtx3060,rtx3060,rtx3060,rtx3060,rtx3060,rtx3060,rtx3060,rtx3060,rtx3060
 refused 64 "available on all devices together" --shape llama3-70b --gpu rtx4090,rtx4090 --vram 500MiB
 refused 64 "give the model with -m" --gpu rtx4090
-refused 64 "isa neon: nothing is measured for it" --shape llama3-8b --gpu rtx4090 --isa neon
+for isa in scalar amx neon; do # they have no rates, and the help does not offer them
+    refused 64 "isa is '$isa'; it takes one of auto|avx2|avxvnni|avx512vnni" --shape llama3-8b --gpu rtx4090 --isa "$isa"
+    ! "$MAS" fit --help | grep -q "$isa" || fail "--help offers $isa"
+done
 refused 64 "known: llama3-8b" --shape gpt --gpu rtx4090
 refused 64 "needs at least" --shape llama3-70b --gpu rtx4090 --vram 1GiB
 refused 64 "it takes a rate such as 25GB/s" --shape llama3-70b --gpu rtx4090 --link 25

@@ -97,6 +97,22 @@ static void a_value_outside_its_row_is_refused_with_the_rule(void **state)
     free(l.message);
 }
 
+/* A command that takes some of a row's choices names only these, and refuses the others. */
+static void a_command_may_take_fewer_choices(void **state)
+{
+    (void)state;
+    static const struct cli_row own[] = {{.flag = "isa", .choices = "auto|avx2"}};
+    struct line l = {0};
+    cli_rows_some(&l.rows, &engine_option_set, own, 1, &l.opt);
+    assert_non_null(strstr(l.rows.option[0].doc, "; one of auto|avx2 (default auto)"));
+    assert_int_equal(parse_words(&l, "--isa=avx2"), 0);
+    assert_string_equal(l.opt.isa, "avx2");
+    assert_int_equal(parse_words(&l, "--isa=amx"), EINVAL);
+    assert_non_null(strstr(l.message, "--isa is 'amx'; it takes one of auto|avx2\n"));
+    assert_string_equal(l.opt.isa, "avx2"); /* as it was */
+    free(l.message);
+}
+
 static void all_rows_but_the_absent_ones_are_options(void **state)
 {
     (void)state;
@@ -146,6 +162,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_command_takes_rows_by_name),
         cmocka_unit_test(a_value_outside_its_row_is_refused_with_the_rule),
+        cmocka_unit_test(a_command_may_take_fewer_choices),
         cmocka_unit_test(all_rows_but_the_absent_ones_are_options),
         cmocka_unit_test(the_engines_parser_knows_what_was_given),
     };

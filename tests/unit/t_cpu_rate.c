@@ -1,7 +1,9 @@
 /* The speed of the CPU in predictions: every format has one, and a mixture has a mean. */
 #include <math.h>
+#include <stdio.h>
 
 #include "cpu_rate.h"
+#include "option.h"
 #include "shape.h"
 #include "test.h"
 
@@ -20,6 +22,25 @@ static void every_format_has_a_rate_on_every_instruction_set(void **state)
     assert_true(cpu_rate_ops("avx512vnni") > cpu_rate_ops("avx2"));
     assert_true(!(cpu_rate_of(FMT_Q4_K, "neon") > 0) && !(cpu_rate_ops("neon") > 0));
     assert_true(fabs(cpu_rate_of(FMT_Q4_K, "auto") / cpu_rate_of(FMT_Q4_K, "avx2") - 1) < 1e-12);
+}
+
+/* Each choice of mas fit --isa has rates; a processor without any is told apart. */
+static void each_choice_has_rates(void **state)
+{
+    char name[32];
+    size_t n;
+    int i = 0;
+    (void)state;
+    for (const char *s; s = option_choice(CPU_RATE_ISAS, i, &n), n; i++) {
+        snprintf(name, sizeof name, "%.*s", (int)n, s);
+        assert_true(cpu_rate_ops(name) > 0);
+        if (i)
+            assert_string_equal(cpu_rate_isa(name), name);
+    }
+    assert_int_equal(i, 4);
+    assert_string_equal(cpu_rate_isa("amx"), "avx512vnni");
+    assert_null(cpu_rate_isa("neon"));
+    assert_null(cpu_rate_isa("scalar"));
 }
 
 /* bytes/s of a model whose matrices all have one format */
@@ -59,6 +80,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format_has_a_rate_on_every_instruction_set),
+        cmocka_unit_test(each_choice_has_rates),
         cmocka_unit_test(a_model_in_one_format_is_taken_at_its_rate),
         cmocka_unit_test(a_mixture_lies_between_its_formats),
     };

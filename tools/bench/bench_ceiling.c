@@ -283,6 +283,7 @@ static void print_json(const struct ops *ops, const struct ceiling *c)
              "\"backend\": \"%s\", \"device\": ",
              MAS_COMMIT, when, ops->name);
     str_add_json(&s, ops->dev->name, strlen(ops->dev->name));
+    str_addf(&s, ", \"isa\": \"%s\"", ops->isa ? ops->isa : "");
     str_adds(&s, ", \"reads\": {");
     for (int i = 0; i < c->n_read; i++)
         str_addf(&s, "%s\"%s\": %.2f", i ? ", " : "", c->reads[i].name, c->reads[i].rate * 1e-9);
@@ -311,6 +312,11 @@ int bench_ceiling(int argc, char **argv)
                                            .group = 1,
                                            .doc = "Backend whose memory is measured.",
                                            .otherwise = "cpu"},
+                                          {.flag = "isa",
+                                           .group = 1,
+                                           .doc = "Instruction set of the cpu backend whose "
+                                                  "products are measured; auto is the best that "
+                                                  "this processor has."},
                                           {.flag = "threads", .group = 1},
                                           {.flag = "device", .letter = 'd', .group = 1}};
     struct options o = {.json = false};
@@ -334,7 +340,8 @@ int bench_ceiling(int argc, char **argv)
     int done = cli_parse(&argp, argc, argv, &o);
     if (done >= 0)
         return done;
-    const struct ops_options how = {.n_threads = o.machine.n_threads, .device = o.machine.device};
+    const struct ops_options how = {
+        .n_threads = o.machine.n_threads, .isa = o.machine.isa, .device = o.machine.device};
     if (ops_open(o.machine.backend, &how, &ops, &e) < 0)
         return cmd_fail(&e);
     int rc = ceiling_measure(ops, how.n_threads, &c, &e);

@@ -463,6 +463,8 @@ static error_t parse(int key, char *arg, struct argp_state *st)
 
 int bench_stream(int argc, char **argv)
 {
+    static const struct advice_option own_options[] = {
+        {"--ctx", "-d/-n"}, {"--sequences", "--parallel"}, {NULL, NULL}};
     static const struct argp_option options[] = {
         {"parallel", OPT_PARALLEL, "N,..", 0, "sequences decoded together (default 1,8)", 1},
         {"n-gen", 'n', "N", 0, "measured steps of a repetition (default 8)", 1},
@@ -509,7 +511,9 @@ int bench_stream(int argc, char **argv)
     if (done >= 0)
         return done;
     int rc = bench_run(&b, &e);
-    if (rc < 0)
-        advice_instead(&e, "--ctx", "lower -d, -n or --parallel, or raise --vram or --ram");
+    if (rc < 0) {
+        advice_instead(&e, "set --ctx", "lower -d, -n or --parallel");
+        advice_as_options(&e, own_options);
+    }
     return rc < 0 ? cmd_fail(&e) : 0;
 }

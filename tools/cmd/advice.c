@@ -23,9 +23,36 @@ static size_t option_at(const char *s)
     return n;
 }
 
-/* The key of a configuration that stands for the engine's option "--flag" of n bytes. */
-static const char *key_of(const char *option, size_t n)
+/* The text that stands for the option of n bytes; NULL = the option stays. */
+typedef const char *word_for(const char *option, size_t n, const void *user);
+
+/* Replaces options of the message. False: nothing was replaced, or the result is too long. */
+static bool replace(struct err *e, word_for *find, const void *user)
 {
+    char out[2 * sizeof e->msg];
+    size_t at = 0;
+    bool changed = false;
+    for (const char *s = e->msg; *s;) {
+        size_t n = s > e->msg && is_word(s[-1]) ? 0 : option_at(s);
+        const char *word = n ? find(s, n, user) : NULL;
+        size_t room = sizeof out - at, length = word ? strlen(word) : 1;
+        if (length >= room)
+            return false; /* longer than a message may be: as it was */
+        memcpy(out + at, word ? word : s, length);
+        at += length;
+        s += word ? n : 1;
+        changed |= word != NULL;
+    }
+    out[at] = 0;
+    if (changed)
+        err_set(e, e->code, "%s", out);
+    return changed;
+}
+
+/* The key of a configuration that stands for the engine's option "--flag" of n bytes. */
+static const char *key_of(const char *option, size_t n, const void *user)
+{
+    (void)user;
     for (int i = 0; i < engine_option_set.n; i++) {
         const char *flag = engine_option_set.row[i].flag;
         if (strlen(flag) + 2 == n && !memcmp(flag, option + 2, n - 2))
@@ -36,23 +63,23 @@ static const char *key_of(const char *option, size_t n)
 
 void advice_as_keys(struct err *e)
 {
-    char out[2 * sizeof e->msg];
-    size_t at = 0;
-    bool changed = false;
-    for (const char *s = e->msg; *s;) {
-        size_t n = s > e->msg && is_word(s[-1]) ? 0 : option_at(s);
-        const char *key = n ? key_of(s, n) : NULL;
-        size_t room = sizeof out - at, length = key ? strlen(key) : 1;
-        if (length >= room)
-            return; /* longer than a message may be: as it was */
-        memcpy(out + at, key ? key : s, length);
-        at += length;
-        s += key ? n : 1;
-        changed |= key != NULL;
+    if (replace(e, key_of, NULL)) {
+        const struct err keys = *e;
+        err_set(e, e->code, "%s (a configuration's keys; --set KEY=VALUE)", keys.msg);
     }
-    out[at] = 0;
-    if (changed)
-        err_set(e, e->code, "%s (a configuration's keys; --set KEY=VALUE)", out);
+}
+
+static const char *own_of(const char *option, size_t n, const void *user)
+{
+    for (const struct advice_option *o = user; o->flag; o++)
+        if (strlen(o->flag) == n && !memcmp(o->flag, option, n))
+            return o->own;
+    return NULL;
+}
+
+void advice_as_options(struct err *e, const struct advice_option *own)
+{
+    replace(e, own_of, own);
 }
 
 void advice_instead(struct err *e, const char *option, const char *text)

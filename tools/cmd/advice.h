@@ -11,6 +11,12 @@
 
 /* For commands with a configuration: options become its keys ("--ctx" is max_context_length). */
 void advice_as_keys(struct err *e);
+/* For commands with other options than those that open an engine: puts theirs in place. own: ends
+ * with a flag of NULL. */
+struct advice_option {
+    const char *flag, *own; /* "--ctx", "-p/-n" */
+};
+void advice_as_options(struct err *e, const struct advice_option *own);
 /* Puts text in place of the advice (after the last "; ") of a message that names the option. */
 void advice_instead(struct err *e, const char *option, const char *text);
 

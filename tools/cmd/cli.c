@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -99,38 +100,46 @@ error_t cli_word(struct argp_state *st, const char *name, const char *arg, const
 
 /* ---- options that are rows of a table -------------------------------------------------------- */
 
-error_t cli_option(struct argp_state *st, const struct option_set *set, const char *flag,
-                   const char *arg, void *at)
+static error_t set_row(struct argp_state *st, const struct option_row *r, const char *arg, void *at)
 {
-    const struct option_row *r = option_of_flag(set, flag);
     const char *text = arg ? arg : r->type == OPTION_NOT ? "false" : "true";
     /* the text of a list is one item, which the owner of the option cuts at commas */
     struct option_value v = {.item = &text, .n = 1, .is_list = r->type == OPTION_LIST};
     char name[64];
     struct err e = {0};
-    snprintf(name, sizeof name, "--%s", flag);
+    snprintf(name, sizeof name, "--%s", r->flag);
     if (option_set(r, name, &v, at, NULL, &e) == 0)
         return 0;
     argp_error(st, "%s", e.msg);
     return EINVAL;
 }
 
+error_t cli_option(struct argp_state *st, const struct option_set *set, const char *flag,
+                   const char *arg, void *at)
+{
+    return set_row(st, option_of_flag(set, flag), arg, at);
+}
+
 /* argp's key of a row without a letter: the row's place after KEY_ROW. */
 enum { KEY_ROW = 0x4000, KEY_QUIET = 0x1000 };
 
-static const struct option_row *row_of_key(const struct cli_rows *r, int key)
+/* *out: the row as the command has it. False: no row has that key. */
+static bool row_of_key(const struct cli_rows *r, int key, struct option_row *out)
 {
     for (int i = 0; i < r->n; i++)
-        if (key == r->option[i].key)
-            return r->row[i];
-    return NULL;
+        if (key == r->option[i].key) {
+            *out = *r->row[i];
+            out->choices = r->choices[i];
+            return true;
+        }
+    return false;
 }
 
 static error_t parse_rows(int key, char *arg, struct argp_state *st)
 {
     const struct cli_rows *r = st->input;
-    const struct option_row *row = row_of_key(r, key);
-    return row ? cli_option(st, r->set, row->flag, arg, r->at) : ARGP_ERR_UNKNOWN;
+    struct option_row row;
+    return row_of_key(r, key, &row) ? set_row(st, &row, arg, r->at) : ARGP_ERR_UNKNOWN;
 }
 
 static void add_row(struct cli_rows *r, const struct option_row *row, const struct cli_row *own,
@@ -141,6 +150,7 @@ static void add_row(struct cli_rows *r, const struct option_row *row, const stru
     CHECK(r->n < CLI_ROWS_MAX);
     seen.doc = own->doc ? own->doc : row->doc;
     seen.otherwise = own->otherwise ? own->otherwise : row->otherwise;
+    seen.choices = own->choices ? own->choices : row->choices;
     if (*seen.otherwise && row->arg) {
         struct option_value v = {&seen.otherwise, 1, false, false, NULL, NULL};
         CHECK_MSG(option_set(row, row->key, &v, r->at, NULL, NULL) == 0, row->key);
@@ -151,6 +161,7 @@ static void add_row(struct cli_rows *r, const struct option_row *row, const stru
         memcpy(r->doc[r->n], doc.s, doc.len + 1);
     str_free(&doc);
     r->row[r->n] = row;
+    r->choices[r->n] = seen.choices;
     r->option[r->n] =
         (struct argp_option){.name = row->flag,
                              .key = own->letter   ? own->letter
@@ -210,15 +221,15 @@ static error_t parse_engine(int key, char *arg, struct argp_state *st)
 {
     struct cli_engine *ce = st->input;
     const struct engine_options *o = &ce->opt;
-    const struct option_row *row = row_of_key(&ce->rows, key);
+    struct option_row row;
     if (key == ARGP_KEY_INIT) {
         st->child_inputs[0] = &ce->ranges;
         return 0;
     }
-    if (row && !strcmp(row->flag, "max-draft"))
-        ce->drafts = true;
-    if (row)
-        return cli_option(st, &engine_option_set, row->flag, arg, &ce->opt);
+    if (row_of_key(&ce->rows, key, &row)) {
+        ce->drafts |= !strcmp(row.flag, "max-draft");
+        return set_row(st, &row, arg, &ce->opt);
+    }
     if (key == ARGP_KEY_SUCCESS && ce->drafts && !*o->draft_model && !o->lookup) {
         argp_error(st, "--max-draft without --lookup or --draft-model: nothing would draft");
         return EINVAL;
@@ -369,6 +380,8 @@ void cli_engine_close(struct cli_engine *ce, struct engine *en)
     ranges_close(&ce->ranges);
 }
 
+enum { TICK_MS = 250 };
+
 struct waiter {
     pthread_mutex_t lock;
     pthread_cond_t news;
@@ -384,31 +397,65 @@ static void on_done(struct request *r)
     pthread_mutex_unlock(&w->lock);
 }
 
-int cli_run_all(struct engine *en, struct cli_job *j, int n, struct err *e)
+/* Waits until none is left, at most TICK_MS. */
+static bool wait_a_tick(struct waiter *w)
 {
-    struct waiter w = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0};
-    int rc = 0;
-    for (int i = 0; i < n && rc == 0; i++) {
-        j[i].waiter = &w;
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += (long)TICK_MS * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&w->lock);
+    while (w->left && pthread_cond_timedwait(&w->news, &w->lock, &until) == 0)
+        ;
+    const bool over = !w->left;
+    pthread_mutex_unlock(&w->lock);
+    return over;
+}
+
+static void wait_all(struct waiter *w)
+{
+    pthread_mutex_lock(&w->lock);
+    while (w->left)
+        pthread_cond_wait(&w->news, &w->lock);
+    pthread_mutex_unlock(&w->lock);
+}
+
+static int submit_all(struct engine *en, struct cli_job *j, int n, struct waiter *w, struct err *e)
+{
+    struct request **r = mem_zalloc((size_t)n, sizeof *r);
+    if (!r)
+        return NOMEM(e, (size_t)n * sizeof *r, "requests");
+    for (int i = 0; i < n; i++) {
+        j[i].waiter = w;
         j[i].r.done = on_done;
-        pthread_mutex_lock(&w.lock);
-        w.left++;
-        pthread_mutex_unlock(&w.lock);
-        rc = engine_submit(en, &j[i].r, e);
-        if (rc < 0)
-            n = i + 1;
+        r[i] = &j[i].r;
     }
-    pthread_mutex_lock(&w.lock);
-    w.left -= rc < 0; /* the one that was refused */
-    while (w.left)
-        pthread_cond_wait(&w.news, &w.lock);
-    pthread_mutex_unlock(&w.lock);
+    const int rc = engine_submit_all(en, r, n, e);
+    mem_free(r);
+    return rc;
+}
+
+int cli_run_watched(struct engine *en, struct cli_job *j, int n, void (*tick)(void *user),
+                    void *user, struct err *e)
+{
+    struct waiter w = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, n};
+    int rc = 0;
+    TRY(submit_all(en, j, n, &w, e));
+    while (tick && !wait_a_tick(&w))
+        tick(user);
+    wait_all(&w);
     for (int i = 0; i < n && rc == 0; i++)
         if (j[i].r.finish == FINISH_ERROR) {
             *e = j[i].r.err;
             rc = e->code;
         }
     return rc;
+}
+
+int cli_run_all(struct engine *en, struct cli_job *j, int n, struct err *e)
+{
+    return cli_run_watched(en, j, n, NULL, NULL, e);
 }
 
 int cli_run(struct engine *en, struct cli_job *j, struct err *e)

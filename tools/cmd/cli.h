@@ -16,6 +16,7 @@ struct cli_row {
     const char *flag;
     const char *doc;       /* one sentence, as in the table; NULL = the row's */
     const char *otherwise; /* the default; NULL = the row's, "" = the caller sets one */
+    const char *choices;   /* those of the row's choices that the command takes; NULL = all */
     int letter;            /* 'd' as in -d; 0 = the row's */
     int group;             /* of --help; 0 = the group of the other rows */
     bool absent;           /* the command has no such option */
@@ -31,6 +32,7 @@ struct cli_rows {
     void *at; /* the struct that the table describes */
     int n;
     const struct option_row *row[CLI_ROWS_MAX];
+    const char *choices[CLI_ROWS_MAX];           /* of each row in this command */
     struct argp_option option[CLI_ROWS_MAX + 2]; /* room for one more */
     char doc[CLI_ROWS_MAX][CLI_DOC_MAX];
 };
@@ -124,7 +126,11 @@ struct cli_job {
 /* Submits and waits until the request is done (r.done is cli's). Returns the request's own
  * error. */
 int cli_run(struct engine *en, struct cli_job *j, struct err *e);
-/* Submits n requests, then waits for all. Returns the first error after all are done. */
+/* Submits n requests at once, then waits for all. Returns the first error after all are done. If
+ * one is refused, none runs. */
 int cli_run_all(struct engine *en, struct cli_job *j, int n, struct err *e);
+/* The same; while it waits it calls tick(user) four times a second. */
+int cli_run_watched(struct engine *en, struct cli_job *j, int n, void (*tick)(void *user),
+                    void *user, struct err *e);
 
 #endif

@@ -5,9 +5,8 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
+#include <unistd.h>
 
-#include "advice.h"
 #include "bench.h"
 #include "cli.h"
 #include "cmd.h"
@@ -15,8 +14,7 @@
 #include "mem.h"
 #include "pool.h"
 #include "span.h"
-#include "speed.h"
-#include "stat.h"
+#include "speed_rows.h"
 
 #define BENCH_LIST 16
 
@@ -28,13 +26,6 @@ struct bench {
     const char *format;
     struct energy energy;
     struct str foot; /* of the table: a line a test */
-};
-
-struct bench_row {
-    struct speed_test test;
-    struct stat_summary s;     /* tok/s */
-    struct energy_span energy; /* of all repeats */
-    double tokens;             /* of all repeats */
 };
 
 enum { OPT_PARALLEL = 1 };
@@ -77,7 +68,9 @@ static const struct argp_option options[] = {
     {"n-prompt", 'p', "N,..", 0, "prompt lengths to measure, 0 = none (default 512)", 1},
     {"n-gen", 'n', "N,..", 0, "numbers of tokens to generate, 0 = none (default 128)", 1},
     {"n-depth", 'd', "N,..", 0,
-     "tokens of context before each test, computed before its time begins (default 0)", 1},
+     "tokens of context before each test, computed before its time begins: a multiple of "
+     "--page-tokens (default 0)",
+     1},
     {"parallel", OPT_PARALLEL, "N,..", 0, "sequences generated together in tg (default 1)", 1},
     {"batch-size", 'b', "N", 0, "the same as --batch-tokens", 1},
     {"repetitions", 'r', "N", 0, "repeats of each test (default 5)", 1},
@@ -85,88 +78,32 @@ static const struct argp_option options[] = {
     {0}};
 
 /* number: of the test, so that no test finds tokens of another one in the prefix cache */
-static int measure(struct bench *b, struct engine *en, int number, struct bench_row *t,
+static int measure(struct bench *b, struct engine *en, int number, struct speed_row *t,
                    struct err *e)
 {
     double x[1000], seconds;
     int rc = 0;
     const struct span span = span_of(SPAN_HOST, "measured", -1, 0); /* a profiler's capture */
-    struct engine_stats before, after;
+    struct speed_width width = {.steps = 0};
     TRY(speed_warm(en, &t->test, e));
-    engine_stats(en, &before);
     energy_begin(&b->energy);
     spans_begin(b->ce.ranges.spans, &span);
     for (int i = 0; i < b->repeat && rc == 0; i++) {
-        rc = speed_run(en, &t->test, (uint64_t)(number * b->repeat + i), &seconds, e);
+        rc = speed_run(en, &t->test, (uint64_t)(number * b->repeat + i), &seconds, &width, e);
         x[i] = rc == 0 ? speed_tokens(&t->test) / seconds : 0;
     }
     spans_end(b->ce.ranges.spans, &span);
     energy_end(&b->energy, &t->energy);
     TRY(rc);
-    engine_stats(en, &after);
-    speed_say_width(&t->test, &before, &after);
+    speed_say_width(en, &t->test, &width);
+    t->width = speed_mean_width(&width);
     t->tokens = (double)speed_tokens(&t->test) * b->repeat;
     t->s = stat_summarize(x, (size_t)b->repeat);
     return 0;
 }
 
-static void model_label(const struct engine_info *in, char out[128])
-{
-    snprintf(out, 128, "%s %.2f B", in->name[0] ? in->name : in->arch, (double)in->n_params / 1e9);
-}
-
-static void print_md(const struct engine_info *in, const struct bench_row *t, bool head,
-                     int threads)
-{
-    if (head)
-        printf(
-            "| %-30s | %10s | %10s | %-10s | %7s | %15s | %20s |\n"
-            "| ------------------------------ | ---------: | ---------: | ---------- | ------: | "
-            "--------------: | -------------------: |\n",
-            "model", "size", "params", "backend", "threads", "test", "t/s");
-    char test[48], model[128], speed[48];
-    speed_name(&t->test, test);
-    snprintf(model, sizeof model, "%.30s", in->name[0] ? in->name : in->arch);
-    snprintf(speed, sizeof speed, "%.2f ± %.2f", t->s.mean, t->s.stddev);
-    printf("| %-30s | %6.2f GiB | %8.2f B | %-10s | %7d | %15s | %20s |\n", model,
-           (double)in->model_bytes / 1073741824.0, (double)in->n_params / 1e9, in->backend, threads,
-           test, speed);
-}
-
-static void print_json_row(const struct engine_info *in, const struct bench_row *t, bool first,
-                           int threads)
-{
-    char when[32], model[128];
-    time_t now = time(NULL);
-    struct tm tm;
-    gmtime_r(&now, &tm);
-    strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
-    model_label(in, model);
-    struct str s = STR_INIT;
-    str_addf(&s, "%s\n  {\"build_commit\": \"%s\", \"cpu_info\": ", first ? "[" : ",", MAS_COMMIT);
-    str_add_json(&s, in->device, strlen(in->device));
-    str_adds(&s, ", \"model_filename\": ");
-    str_add_json(&s, in->path, strlen(in->path));
-    str_adds(&s, ", \"model_type\": ");
-    str_add_json(&s, model, strlen(model));
-    str_addf(
-        &s,
-        ", \"model_size\": %llu, \"model_n_params\": %llu, \"backends\": \"%s\", "
-        "\"n_threads\": %d, \"n_batch\": %d, \"n_prompt\": %d, \"n_gen\": %d, \"n_depth\": %d, "
-        "\"n_parallel\": %d, "
-        "\"test_time\": \"%s\", \"avg_ts\": %.6f, \"stddev_ts\": %.6f, \"median_ts\": %.6f, "
-        "\"p5_ts\": %.6f, \"p95_ts\": %.6f",
-        (unsigned long long)in->model_bytes, (unsigned long long)in->n_params, in->backend, threads,
-        in->batch_tokens, t->test.prompt, t->test.gen, t->test.depth, t->test.parallel, when,
-        t->s.mean, t->s.stddev, t->s.median, t->s.p5, t->s.p95);
-    energy_json(&t->energy, t->tokens, &s);
-    str_addc(&s, '}');
-    fputs(s.s, stdout);
-    str_free(&s);
-}
-
 /* Keeps the test's energy for the end of the table. */
-static void keep_energy(struct bench *b, const struct bench_row *t)
+static void keep_energy(struct bench *b, const struct speed_row *t)
 {
     char test[48];
     struct str line = STR_INIT;
@@ -177,29 +114,41 @@ static void keep_energy(struct bench *b, const struct bench_row *t)
     str_free(&line);
 }
 
-static void print_foot(const struct bench *b)
+static int print(const struct str *s, struct err *e)
 {
-    printf("\nenergy: %s\n%s", b->energy.now.source, b->foot.s);
+    TRY(str_ok(s, "a result", e));
+    fputs(s->s, stdout);
+    return cli_flush(e);
 }
 
-static void print_row(const struct bench *b, const struct engine_info *in,
-                      const struct bench_row *t, bool first)
+static int print_row(const struct bench *b, const struct speed_about *a, const struct speed_row *r,
+                     bool first, struct err *e)
 {
-    int threads = b->ce.opt.n_threads ? b->ce.opt.n_threads : pool_cores();
-    if (!strcmp(b->format, "md")) {
-        print_md(in, t, first, threads);
-    } else if (!strcmp(b->format, "json")) {
-        print_json_row(in, t, first, threads);
-    } else {
-        if (first)
-            printf("model_filename,model_size,model_n_params,backends,n_threads,n_batch,n_prompt,n_"
-                   "gen,"
-                   "n_depth,n_parallel,avg_ts,stddev_ts,median_ts,p5_ts,p95_ts\n");
-        printf("%s,%llu,%llu,%s,%d,%d,%d,%d,%d,%d,%.6f,%.6f,%.6f,%.6f,%.6f\n", in->path,
-               (unsigned long long)in->model_bytes, (unsigned long long)in->n_params, in->backend,
-               threads, in->batch_tokens, t->test.prompt, t->test.gen, t->test.depth,
-               t->test.parallel, t->s.mean, t->s.stddev, t->s.median, t->s.p5, t->s.p95);
+    struct str s = STR_INIT;
+    if (!strcmp(b->format, "md"))
+        speed_row_md(a, r, first, &s);
+    else if (!strcmp(b->format, "json"))
+        speed_row_json(a, r, first, &s);
+    else
+        speed_row_csv(a, r, first, &s);
+    const int rc = print(&s, e);
+    str_free(&s);
+    return rc;
+}
+
+static int print_end(const struct bench *b, const struct speed_about *a, bool first, struct err *e)
+{
+    struct str s = STR_INIT;
+    if (!strcmp(b->format, "json")) {
+        str_adds(&s, first ? "[\n]\n" : "\n]\n");
+    } else if (!strcmp(b->format, "md") && !first) {
+        str_addc(&s, '\n');
+        speed_about_md(a, &s);
+        str_addf(&s, "energy: %s\n%s", b->energy.now.source, b->foot.s);
     }
+    const int rc = print(&s, e);
+    str_free(&s);
+    return rc;
 }
 
 static void longest(const int *v, int n, int *out)
@@ -233,12 +182,17 @@ static int check_foreign(int argc, char **argv, struct err *e)
     return 0;
 }
 
-static int check_depth(const struct bench *b, const struct engine_info *in, struct err *e)
+/* The context is kept by the prefix cache, which has whole pages. */
+static int check_depth(const struct bench *b, struct err *e)
 {
-    for (int i = 0; i < b->n_depth; i++)
-        if (b->depth[i] % in->page_tokens)
-            FAIL(e, ERR_USAGE, "-d %d is no multiple of %d, the tokens of a page of the KV cache",
-                 b->depth[i], in->page_tokens);
+    const int page = b->ce.opt.page_tokens;
+    for (int i = 0; i < b->n_depth; i++) {
+        const int low = b->depth[i] / page * page;
+        if (low != b->depth[i])
+            FAIL(e, ERR_USAGE,
+                 "-d %d is no multiple of %d, the tokens of a page of the KV cache; give %d or %d",
+                 b->depth[i], page, low, low + page);
+    }
     return 0;
 }
 
@@ -251,6 +205,7 @@ static int bench(struct bench *b, struct err *e)
     struct engine *en = NULL;
     if (!most_p && !most_n)
         FAIL(e, ERR_USAGE, "nothing to measure: -p and -n are both 0; set one of them");
+    TRY(check_depth(b, e));
     longest(b->depth, b->n_depth, &most_d);
     b->ce.opt.n_ctx = most_d + (most_p > most_n ? most_p : most_n) + 1;
     b->ce.opt.no_prefix_cache = !most_d;
@@ -258,12 +213,14 @@ static int bench(struct bench *b, struct err *e)
     TRY_DONE(cli_engine_open(&b->ce, &en, e));
     TRY_DONE(energy_open(&b->energy, engine_info(en)->backend, engine_info(en)->pci,
                          engine_info(en)->gpu, e));
-    TRY_DONE(check_depth(b, engine_info(en), e));
+    const struct speed_about about = {engine_info(en), &b->ce.opt,
+                                      b->ce.opt.n_threads ? b->ce.opt.n_threads : pool_cores()};
+    const bool shown = !b->ce.quiet && isatty(STDERR_FILENO);
     bool first = true;
     const int each = b->n_p + b->n_n * b->n_parallel;
     for (int k = 0; k < b->n_depth * each; k++) {
         const int i = k % each;
-        struct bench_row t = {.test = {.parallel = 1, .depth = b->depth[k / each]}};
+        struct speed_row t = {.test = {.parallel = 1, .depth = b->depth[k / each], .shown = shown}};
         if (i < b->n_p) {
             t.test.prompt = b->p[i];
         } else {
@@ -273,16 +230,11 @@ static int bench(struct bench *b, struct err *e)
         if (!t.test.prompt && !t.test.gen)
             continue;
         TRY_DONE(measure(b, en, k, &t, e));
-        print_row(b, engine_info(en), &t, first);
+        TRY_DONE(print_row(b, &about, &t, first, e));
         keep_energy(b, &t);
-        TRY_DONE(cli_flush(e));
         first = false;
     }
-    if (!strcmp(b->format, "json"))
-        printf("%s\n]\n", first ? "[" : "");
-    else if (!strcmp(b->format, "md") && !first)
-        print_foot(b);
-    rc = cli_flush(e);
+    rc = print_end(b, &about, first, e);
 done:
     energy_close(&b->energy);
     str_free(&b->foot);
@@ -337,9 +289,12 @@ static int run(int argc, char **argv)
     int done = cli_parse(&argp, argc, argv, &b);
     if (done >= 0)
         return done;
-    int rc = bench(&b, &e);
+    int rc = bench(&b, &e), most_d = 0, most_p = 0, most_n = 0;
+    longest(b.depth, b.n_depth, &most_d);
+    longest(b.p, b.n_p, &most_p);
+    longest(b.n, b.n_n, &most_n);
     if (rc < 0)
-        advice_instead(&e, "--ctx", "lower -d, -p, -n or --parallel, or raise --vram or --ram");
+        speed_advice(&e, most_d, most_p, most_n, "-d/-p/-n");
     return rc < 0 ? cmd_fail(&e) : 0;
 }
 

@@ -10,7 +10,7 @@
 #include "cpu_rate.h"
 #include "fit_cpu.h"
 #include "fit_machine.h"
-#include "fit_plan.h"
+#include "fit_say.h"
 #include "fit_simulate.h"
 #include "sources.h"
 #include "target.h"
@@ -319,13 +319,17 @@ static void print_plan(struct str *s, const struct fit *f, const struct plan *p,
     print_bars(s, f, p);
     print_places(s, p);
     print_sharing(s, f, p);
-    str_addf(s, "  predicted: %.2f tok/s for 1 sequence, %.1f tok/s for %d together\n",
-             1 / p->one.step_s, fit_batch_rate(p), p->n_seq);
+    str_addf(s, "  predicted: %.2f tok/s for 1 sequence", 1 / p->one.step_s);
+    if (p->n_seq > 1)
+        str_addf(s, ", %.1f tok/s for %d together", fit_batch_rate(p), p->n_seq);
+    str_addc(s, '\n');
     print_step(s, f, p);
     if (f->opt.n_seq > p->n_seq)
         str_addf(s, "  %d sequences were asked for: the KV cache holds %d; the others wait\n",
                  f->opt.n_seq, p->n_seq);
-    str_addf(s, "  MedQA, 1,273 x 7 calls: %.1f hours\n", fit_eval_hours(f, p));
+    str_adds(s, "  MedQA, 1,273 x 7 calls: ");
+    fit_say_hours(fit_eval_hours(f, p), s);
+    str_addc(s, '\n');
     if (p->stream_bytes && !p->keep_pinned)
         str_adds(s, "  main memory is too small for the streamed weights: they would be read\n"
                     "  from the disk for every step\n");
@@ -383,8 +387,10 @@ static void print_machine(struct str *s, const struct fit *f)
     print_rates(s, f, false);
     str_adds(s, ", link ");
     print_rates(s, f, true);
-    str_addf(s, "%sCPU %.0f GB/s; %d tokens a sequence, KV cache %s\n", ",\n  ",
-             f->rates.host * 1e-9, f->opt.n_ctx, fmt_info(f->opt.kv_fmt)->name);
+    str_addf(s, ",\n  CPU %.0f GB/s, ", f->rates.host * 1e-9);
+    fit_say_cpu(f, s);
+    str_addf(s, "; %d tokens a sequence, KV cache %s\n", f->opt.n_ctx,
+             fmt_info(f->opt.kv_fmt)->name);
 }
 
 static void print_text(const struct fit *f, struct plan *p, const bool *ok, const struct err *why,
@@ -392,17 +398,8 @@ static void print_text(const struct fit *f, struct plan *p, const bool *ok, cons
 {
     struct str s = STR_INIT;
     struct fit_advice a[FIT_ADVICE];
-    const struct model *m = &f->of.m;
     int best = !ok[0] || (ok[1] && fit_batch_rate(&p[1]) > fit_batch_rate(&p[0]));
-    const uint64_t bytes = weights_bytes(&m->w);
-    const bool small = bytes < 100000000;
-    str_addf(&s, "%s%s%s: %.1f %s, %d layers, ", f->shape ? f->shape : f->model,
-             f->shape ? " " : "", f->shape ? mixture_name(f->mix) : "",
-             small ? (double)bytes * 1e-6 : gb(bytes), small ? "MB" : "GB", m->hp.n_layer);
-    if (m->n_params < 100000000)
-        str_addf(&s, "%.1f million parameters\n", (double)m->n_params * 1e-6);
-    else
-        str_addf(&s, "%.2f billion parameters\n", (double)m->n_params * 1e-9);
+    fit_say_model(f, &s);
     print_machine(&s, f);
     for (int i = 0; i < 2; i++) {
         enum plan_mode mode = i ? PLAN_THROUGHPUT : PLAN_LATENCY;
@@ -501,6 +498,7 @@ static void print_json(const struct fit *f, struct plan *p, const bool *ok,
     struct str s = STR_INIT;
     str_addf(&s, "{\"predicted\": true, \"weight_bytes\": %" PRIu64 ", \"parameters\": %" PRIu64,
              weights_bytes(&f->of.m.w), f->of.m.n_params);
+    fit_say_inputs(f, f->rates.host, &s);
     for (int i = 0; i < 2; i++)
         if (ok[i]) {
             str_adds(&s, ", ");
@@ -639,6 +637,7 @@ static int fit(struct fit *f, struct err *e)
     bool ok[2] = {false, false};
     struct err why[2] = {{0}, {0}};
     TRY(read_model(f, e));
+    TRY(fit_machine_isa(f, e));
     if (f->nodes)
         return fit_cpu(f, e);
     TRY(fit_machine_read(f, e));
@@ -670,8 +669,14 @@ static int run(int argc, char **argv)
 {
     static const struct cli_row own[] = {
         {.flag = "ram", .group = 2, .doc = "Main memory that weights may use; 0 is 64 GiB."},
-        {.flag = "threads", .group = 2, .doc = "Cores of the CPU that compute; 0 is 8."},
-        {.flag = "isa", .group = 2, .doc = "Instruction set of the CPU; auto is avx2."},
+        {.flag = "threads",
+         .group = 2,
+         .doc = "Cores of the CPU that compute; 0 is 8, with --cpu all of the host."},
+        {.flag = "isa",
+         .group = 2,
+         .choices = CPU_RATE_ISAS,
+         .doc = "Instruction set of the CPU that the figures assume; auto is the best of this "
+                "processor with --cpu here, otherwise avx2."},
         {.flag = "ctx",
          .group = 3,
          .doc = "Tokens that a sequence holds, on average.",

@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "advice.h"
 #include "bench.h"
 #include "cli.h"
 #include "cmd.h"
@@ -108,13 +107,11 @@ static int run_tests(struct profile *p, struct engine *en, struct recorder *r,
     if (r)
         recorder_clear(r);
     for (int i = 0; i < p->n_test; i++) {
-        struct engine_stats before, after;
-        engine_stats(en, &before);
+        struct speed_width width = {.steps = 0};
         for (int k = 0; k < p->repeat; k++)
-            TRY(speed_run(en, &p->test[i], (uint64_t)k, &x[k], e));
-        engine_stats(en, &after);
+            TRY(speed_run(en, &p->test[i], (uint64_t)k, &x[k], &width, e));
         if (r)
-            speed_say_width(&p->test[i], &before, &after);
+            speed_say_width(en, &p->test[i], &width);
         out[i] = stat_summarize(x, (size_t)p->repeat);
     }
     return 0;
@@ -322,7 +319,7 @@ static int run(int argc, char **argv)
     struct err e = {0};
     int rc = profile(&p, &e);
     if (rc < 0)
-        advice_instead(&e, "--ctx", "lower -p, -n or --parallel, or raise --vram or --ram");
+        speed_advice(&e, 0, p.prompt, p.gen, "-p/-n");
     return rc < 0 ? cmd_fail(&e) : 0;
 }
 

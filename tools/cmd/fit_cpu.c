@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cpu_rate.h"
+#include "fit_say.h"
 #include "pool.h"
 
 static const double node_rate = 55e9; /* bytes/s of two channels of DDR5 */
@@ -14,7 +15,9 @@ enum { N_RATES = sizeof sequences / sizeof *sequences, MOST_NODES = 64, MOST_COR
 error_t fit_cpu_arg(struct fit *f, struct argp_state *st, const char *arg)
 {
     int end = 0;
-    if (!strcmp(arg, "here")) {
+    f->cpu = arg;
+    f->here = !strcmp(arg, "here");
+    if (f->here) {
         struct topology t;
         topology_here(&t);
         f->nodes = t.n_node;
@@ -43,7 +46,7 @@ struct cpu_fit {
 /* Seconds of a decode step. */
 static double cpu_step(const struct fit *f, const struct cpu_fit *c, int n)
 {
-    const double row = cpu_rate_row(&f->of.m.w, f->opt.isa, f->cores); /* arithmetic, one row */
+    const double row = cpu_rate_row(&f->of.m.w, f->isa, f->cores); /* arithmetic, one row */
     const double memory = (double)c->step / c->rate, one = (double)c->step / row;
     const double many = n / c->prompt;
     double s = memory > one ? memory : one;
@@ -62,17 +65,13 @@ static uint64_t cpu_step_bytes(const struct weights *w)
 static int cpu_predict(struct fit *f, struct cpu_fit *c, struct err *e)
 {
     const struct model *m = &f->of.m;
-    const uint64_t ram = f->opt.ram_bytes ? f->opt.ram_bytes : (uint64_t)64 << 30;
+    const uint64_t ram = f->opt.ram_bytes;
     *c = (struct cpu_fit){.weights = weights_bytes(&m->w),
                           .step = cpu_step_bytes(&m->w),
                           .kv = fit_kv_token_bytes(f, &m->hp),
                           .rate = f->nodes * (f->host > 0 ? f->host : node_rate),
-                          .prompt =
-                              f->cores * cpu_rate_ops(f->opt.isa) / (2.0 * (double)m->n_params)};
+                          .prompt = f->cores * cpu_rate_ops(f->isa) / (2.0 * (double)m->n_params)};
     const uint64_t one = c->weights + c->kv * (uint64_t)f->opt.n_ctx;
-    if (!(c->prompt > 0))
-        FAIL(e, ERR_USAGE, "--isa %s: nothing is measured for it; known: avx2, avxvnni, avx512vnni",
-             f->opt.isa);
     if (!c->kv)
         FAIL(e, ERR_USAGE, "--kv-type %s cannot hold heads of %d elements; use f16",
              fmt_info(f->opt.kv_fmt)->name, m->hp.head_dim);
@@ -89,20 +88,18 @@ static int cpu_predict(struct fit *f, struct cpu_fit *c, struct err *e)
 
 static void cpu_text(const struct fit *f, const struct cpu_fit *c, struct str *s)
 {
-    str_addf(s, "%s %s: %.1f GB, %d layers, %.2f billion parameters\n",
-             f->shape ? f->shape : f->model, f->shape ? mixture_name(f->mix) : "",
-             (double)c->weights * 1e-9, f->of.m.hp.n_layer, (double)f->of.m.n_params * 1e-9);
-    str_addf(
-        s,
-        "on a CPU: %d node%s of memory, %.0f GB/s each, %d cores in all, --isa %s; %d tokens a "
-        "sequence, KV cache %s\n\n",
-        f->nodes, f->nodes == 1 ? "" : "s", c->rate / f->nodes * 1e-9, f->cores, f->opt.isa,
-        f->opt.n_ctx, fmt_info(f->opt.kv_fmt)->name);
+    fit_say_model(f, s);
+    str_addf(s, "on a CPU: %d node%s of memory, %.0f GB/s%s, ", f->nodes, f->nodes == 1 ? "" : "s",
+             c->rate / f->nodes * 1e-9, f->nodes == 1 ? "" : " each");
+    fit_say_cpu(f, s);
+    str_addf(s, ";\n  %d tokens a sequence, KV cache %s\n\n", f->opt.n_ctx,
+             fmt_info(f->opt.kv_fmt)->name);
     str_addf(s, "  prompts           %8.0f tok/s\n", c->prompt);
     for (int i = 0; i < N_RATES; i++) {
         if (c->tokens[i] > 0)
-            str_addf(s, "  %2d sequence%s %s  %8.1f tok/s together\n", sequences[i], i ? "s" : " ",
-                     "   ", c->tokens[i]);
+            str_addf(s, "  %2d sequence%s      %8.1f tok/s%s\n", sequences[i],
+                     sequences[i] > 1 ? "s" : " ", c->tokens[i],
+                     sequences[i] > 1 ? " together" : "");
         else
             str_addf(s, "  %2d sequences      do not fit into --ram\n", sequences[i]);
     }
@@ -124,6 +121,7 @@ static void cpu_json(const struct fit *f, const struct cpu_fit *c, struct str *s
 {
     str_addf(s, "{\"predicted\": true, \"weight_bytes\": %" PRIu64 ", \"parameters\": %" PRIu64,
              c->weights, f->of.m.n_params);
+    fit_say_inputs(f, c->rate / f->nodes, s);
     str_addf(s, ", \"cpu\": {\"nodes\": %d, \"cores\": %d", f->nodes, f->cores);
     cpu_number(s, "node_bytes_per_second", c->rate / f->nodes);
     cpu_number(s, "tokens_per_second_prompt", c->prompt);
@@ -161,8 +159,16 @@ int fit_cpu(struct fit *f, struct err *e)
              "%s with --cpu: it is about cards, and --cpu is a host without one; "
              "leave out one of them",
              other);
+    if (f->opt.n_threads > f->cores)
+        FAIL(e, ERR_USAGE,
+             "--threads %d with --cpu %s: %s %d core%s; give no more threads, or describe a "
+             "larger host",
+             f->opt.n_threads, f->cpu, f->here ? "this process may use" : "that host has", f->cores,
+             f->cores == 1 ? "" : "s");
     if (f->opt.n_threads)
         f->cores = f->opt.n_threads;
+    if (!f->opt.ram_bytes)
+        f->opt.ram_bytes = (uint64_t)64 << 30;
     TRY(cpu_predict(f, &c, e));
     if (f->json)
         cpu_json(f, &c, &s);

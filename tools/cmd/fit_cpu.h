@@ -17,8 +17,8 @@
 
 /* Reads --cpu: NODESxCORES, such as 2x64, or here. */
 error_t fit_cpu_arg(struct fit *f, struct argp_state *st, const char *arg);
-/* Predicts and prints. ERR_USAGE: an option of cards was given, the host's instruction set has no
- * measured rates, or weights and KV cache do not fit into --ram. */
+/* Predicts and prints. ERR_USAGE: an option of cards was given, --threads exceeds the host's cores,
+ * or weights and KV cache do not fit into --ram. */
 int fit_cpu(struct fit *f, struct err *e);
 
 #endif

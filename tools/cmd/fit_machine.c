@@ -173,6 +173,30 @@ static int open_card(struct fit *f, struct err *e)
     return ops_open("sim", &(struct ops_options){.sim = f->sim}, &f->ops, e);
 }
 
+int fit_machine_isa(struct fit *f, struct err *e)
+{
+    const bool chosen = !strcmp(f->opt.isa, "auto");
+    struct ops *ops = NULL;
+    const char *best;
+    f->isa_assumed = chosen && !f->here;
+    f->isa_note = f->isa_assumed ? " (assumed)" : "";
+    f->isa = chosen ? "avx2" : f->opt.isa;
+    if (!chosen || !f->here)
+        return 0;
+    TRY(ops_open("cpu", &(struct ops_options){.n_threads = 1, .isa = "auto"}, &ops, e));
+    best = ops->isa; /* a name of the program's list */
+    ops_close(ops);
+    f->isa = cpu_rate_isa(best);
+    if (!f->isa)
+        FAIL(e, ERR_USAGE,
+             "--cpu here: the best instruction set of this processor is %s, and nothing is "
+             "measured for it; give --isa, one of %s",
+             best, strchr(CPU_RATE_ISAS, '|') + 1);
+    if (strcmp(f->isa, best))
+        f->isa_note = " (amx is not measured)";
+    return 0;
+}
+
 int fit_machine_read(struct fit *f, struct err *e)
 {
     if (!f->n_card)
@@ -186,9 +210,6 @@ int fit_machine_read(struct fit *f, struct err *e)
         FAIL(e, ERR_USAGE,
              "--peer is the rate from card to card, and --gpu names one card; name "
              "several, as rtx3090,rtx3090, or leave --peer out");
-    if (!(cpu_rate_ops(f->opt.isa) > 0))
-        FAIL(e, ERR_USAGE, "--isa %s: nothing is measured for it; known: avx2, avxvnni, avx512vnni",
-             f->opt.isa);
     f->cores = f->opt.n_threads ? f->opt.n_threads : HOST_CORES;
     for (int i = 0; i < f->n_card; i++) {
         struct fit_card *c = &f->card[i];
@@ -203,8 +224,8 @@ int fit_machine_read(struct fit *f, struct err *e)
     f->rates = (struct plan_rates){.vram = f->card[0].vram,
                                    .link = f->card[0].link,
                                    .host = f->host > 0 ? f->host : host_rate,
-                                   .host_row = cpu_rate_row(&f->of.m.w, f->opt.isa, f->cores),
-                                   .host_ops = f->cores * cpu_rate_ops(f->opt.isa),
+                                   .host_row = cpu_rate_row(&f->of.m.w, f->isa, f->cores),
+                                   .host_ops = f->cores * cpu_rate_ops(f->isa),
                                    .dram = (f->host > 0 ? f->host : host_rate) * dram_share,
                                    .device_ops = f->card[0].device_ops,
                                    .hop_s = 3e-5,

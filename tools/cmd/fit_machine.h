@@ -14,8 +14,12 @@ typedef error_t fit_value(struct argp_state *st, const char *flag, const char *w
  * an error. */
 error_t fit_machine_list(struct fit_list *list, struct argp_state *st, const char *flag,
                          const char *arg, fit_value *read);
+/* Chooses the instruction set that the figures assume, f->isa: the given one. With auto it is the
+ * best of this processor under --cpu here, or else avx2, which a desktop CPU has. ERR_USAGE:
+ * nothing is measured for this processor's. */
+int fit_machine_isa(struct fit *f, struct err *e);
 /* Fills the memory and rates of the cards and of the host, and opens the first card. ERR_USAGE: no
- * card was named, or the host's instruction set has no measured rates. */
+ * card was named. */
 int fit_machine_read(struct fit *f, struct err *e);
 
 #endif

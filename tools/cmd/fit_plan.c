@@ -88,7 +88,7 @@ static int plan_question(const struct fit *f, int n_seq, enum plan_mode mode,
     if (!in->kv_bytes_per_token)
         FAIL(e, ERR_USAGE, "--kv-type %s cannot hold heads of %d elements; use f16",
              fmt_info(f->opt.kv_fmt)->name, m->hp.head_dim);
-    in->rates.host_row = cpu_rate_row(&m->w, f->opt.isa, f->cores);
+    in->rates.host_row = cpu_rate_row(&m->w, f->isa, f->cores);
     plan_cards(f, device, in);
     model_plan_sizes(m, layer, in);
     in->rows.workspace_bytes = workspace(f, m, n_seq, 0, f->n_card);

@@ -47,8 +47,13 @@ struct fit {
     /* made */
     struct str path, draft_path; /* of the files that the names mean */
     struct sketch of;
-    int nodes; /* of memory, of a host without a card (--cpu); 0 = a card is asked about */
-    int cores; /* of the CPU */
+    const char *cpu; /* --cpu, as given */
+    bool here;       /* --cpu here */
+    int nodes;       /* of memory, of a host without a card (--cpu); 0 = a card is asked about */
+    int cores;       /* of the CPU, that compute */
+    const char *isa; /* the instruction set whose rates the figures assume */
+    bool isa_assumed;
+    const char *isa_note; /* after it, for people: " (assumed)", or "" */
     /* host_row is that of the model; predictions of another type have its own */
     struct plan_rates rates;
     struct sim *sim; /* the first card */

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "advice.h"
 #include "cli.h"
 #include "clock.h"
 #include "mem.h"
@@ -68,6 +69,42 @@ static int speed_jobs_make(struct engine *en, const struct speed_test *t, uint64
     return 0;
 }
 
+/* The progress of a context: a line that is overwritten. */
+struct speed_progress {
+    struct engine *en;
+    const struct speed_test *test;
+    int n;           /* sequences */
+    uint64_t before; /* tokens of prompts that the engine had before */
+};
+
+static uint64_t prompt_tokens(struct engine *en)
+{
+    struct engine_stats now;
+    engine_stats(en, &now);
+    return now.prompt_tokens + now.cached_tokens;
+}
+
+static void show_context(void *user)
+{
+    const struct speed_progress *p = user;
+    const double all = (double)p->n * p->test->depth,
+                 done = (double)(prompt_tokens(p->en) - p->before);
+    fprintf(stderr, "\rcontext of %d x %d tokens: %3.0f %% ", p->n, p->test->depth,
+            100 * (done < all ? done / all : 1));
+    fflush(stderr);
+}
+
+static int run_shown(struct engine *en, const struct speed_test *t, struct speed_jobs *j,
+                     struct err *e)
+{
+    struct speed_progress p = {.en = en, .test = t, .n = j->n, .before = prompt_tokens(en)};
+    show_context(&p);
+    const int rc = cli_run_watched(en, j->job, j->n, show_context, &p, e);
+    fprintf(stderr, "\r%78s\r", "");
+    fflush(stderr);
+    return rc;
+}
+
 /* Computes the context of each sequence, whose pages stay in the prefix cache. */
 static int speed_fill(struct engine *en, const struct speed_test *t, struct speed_jobs *j,
                       struct err *e)
@@ -76,7 +113,7 @@ static int speed_fill(struct engine *en, const struct speed_test *t, struct spee
         j->job[i].r.n_prompt = t->depth;
         j->job[i].r.max_new = 1;
     }
-    TRY(cli_run_all(en, j->job, j->n, e));
+    TRY(t->shown ? run_shown(en, t, j, e) : cli_run_all(en, j->job, j->n, e));
     for (int i = 0; i < j->n; i++) {
         j->job[i].r.n_prompt = j->prompt;
         j->job[i].r.max_new = t->gen ? t->gen : 1;
@@ -85,14 +122,19 @@ static int speed_fill(struct engine *en, const struct speed_test *t, struct spee
 }
 
 static int speed_time(struct engine *en, const struct speed_test *t, struct speed_jobs *j,
-                      double *seconds, struct err *e)
+                      double *seconds, struct speed_width *w, struct err *e)
 {
+    struct engine_stats before, after;
     char name[48];
     if (t->depth)
         TRY(speed_fill(en, t, j, e));
+    engine_stats(en, &before);
     const int64_t t0 = clock_ns();
     TRY(cli_run_all(en, j->job, j->n, e));
     *seconds = (double)(clock_ns() - t0) / 1e9;
+    engine_stats(en, &after);
+    w->steps += after.steps - before.steps;
+    w->sequences += after.sequences - before.sequences;
     for (int i = 0; i < j->n; i++)
         if (j->job[i].r.n_cached < t->depth) {
             speed_name(t, name);
@@ -105,12 +147,12 @@ static int speed_time(struct engine *en, const struct speed_test *t, struct spee
 }
 
 int speed_run(struct engine *en, const struct speed_test *t, uint64_t seed, double *seconds,
-              struct err *e)
+              struct speed_width *w, struct err *e)
 {
     struct speed_jobs j = {0};
     int rc = speed_jobs_make(en, t, seed, &j, e);
     if (rc == 0)
-        rc = speed_time(en, t, &j, seconds, e);
+        rc = speed_time(en, t, &j, seconds, w, e);
     speed_jobs_free(&j);
     return rc;
 }
@@ -118,22 +160,48 @@ int speed_run(struct engine *en, const struct speed_test *t, uint64_t seed, doub
 int speed_warm(struct engine *en, const struct speed_test *t, struct err *e)
 {
     struct speed_test warm = *t;
+    struct speed_width w = {.steps = 0};
     double seconds;
     warm.gen = t->gen > WARM_TOKENS ? WARM_TOKENS : t->gen;
-    return speed_run(en, &warm, WARM_SEED, &seconds, e);
+    return speed_run(en, &warm, WARM_SEED, &seconds, &w, e);
 }
 
-void speed_say_width(const struct speed_test *t, const struct engine_stats *before,
-                     const struct engine_stats *after)
+double speed_mean_width(const struct speed_width *w)
 {
+    return w->steps ? (double)w->sequences / (double)w->steps : 0;
+}
+
+void speed_say_width(const struct engine *en, const struct speed_test *t,
+                     const struct speed_width *w)
+{
+    const struct engine_info *in = engine_info(en);
+    const double width = speed_mean_width(w);
+    /* one token of prompt and all but the last new one are stored after the context */
+    const int64_t each = (t->depth + t->gen + in->page_tokens - 1) / in->page_tokens,
+                  pages = each * t->parallel;
     char name[48];
-    const uint64_t steps = after->steps - before->steps;
-    const double width = steps ? (double)(after->rows - before->rows) / (double)steps : 0;
-    if (!t->gen || t->parallel < 2 || !steps || width > 0.9 * t->parallel)
+    if (!t->gen || t->parallel < 2 || width > 0.9 * t->parallel || pages <= in->n_page)
         return;
     speed_name(t, name);
     fprintf(stderr,
-            "mas: %s: on average %.1f of %d sequences ran together; raise --kv-bytes, --vram or "
-            "--ram, or use --placement throughput\n",
-            name, width, t->parallel);
+            "mas: %s: on average %.1f of %d sequences ran together: they need %lld pages of %d "
+            "tokens, and the KV cache has %d; raise --kv-bytes%s\n",
+            name, width, t->parallel, (long long)pages, in->page_tokens, in->n_page,
+            in->plan->n_device ? ", --vram or --ram, or use --placement throughput" : " or --ram");
+}
+
+void speed_advice(struct err *e, int depth, int prompt, int gen, const char *lengths)
+{
+    const struct advice_option own[] = {
+        {"--ctx", lengths}, {"--sequences", "--parallel"}, {NULL, NULL}};
+    const bool pp = prompt >= gen;
+    char text[160] = "";
+    if (depth)
+        snprintf(text, sizeof text, "lower -d %d or %s %d: a test takes both and one token more",
+                 depth, pp ? "-p" : "-n", pp ? prompt : gen);
+    else
+        snprintf(text, sizeof text, "lower %s %d: a test takes one token more", pp ? "-p" : "-n",
+                 pp ? prompt : gen);
+    advice_instead(e, "set --ctx", text);
+    advice_as_options(e, own);
 }

@@ -18,22 +18,35 @@ struct speed_test {
     int gen;      /* of tg; 0 = pp */
     int parallel; /* sequences of tg */
     int depth;    /* a multiple of the page's tokens */
+    bool shown;   /* the progress of the context is a line on standard error */
 };
 
 /* "pp512", "tg128", "tg128 x 4", "tg128 @ d8192" */
 void speed_name(const struct speed_test *t, char out[48]);
 int speed_tokens(const struct speed_test *t); /* that the speed counts */
-/* Runs the test once. Equal seeds give equal tokens; those of the context are always the same.
- * ERR_NOMEM if the cache could not hold the context. */
+/* Steps inside the measured time of runs, and the sequences with rows in each, added up. */
+struct speed_width {
+    uint64_t steps, sequences;
+};
+double speed_mean_width(const struct speed_width *w); /* sequences of a step; 0 without steps */
+
+/* Runs the test once, with all its sequences submitted before the first step. Equal seeds give
+ * equal tokens; those of the context are always the same. Adds the run's steps to *w. ERR_NOMEM if
+ * the cache could not hold the context. */
 int speed_run(struct engine *en, const struct speed_test *t, uint64_t seed, double *seconds,
-              struct err *e);
+              struct speed_width *w, struct err *e);
 /* Runs the test once with few tokens, so that memory and kernels are ready. */
 int speed_warm(struct engine *en, const struct speed_test *t, struct err *e);
 
-/* Says on standard error if fewer sequences ran together than the test asks for. That happens when
- * the KV cache has no room, or when the placement serves one sequence. The number is the mean of
- * the steps between two readings of engine_stats. */
-void speed_say_width(const struct speed_test *t, const struct engine_stats *before,
-                     const struct engine_stats *after);
+/* Says on standard error that fewer sequences ran together than the test asks for, and names the
+ * options that help. Only when the KV cache has too few pages for all of them. Other reasons are no
+ * fault of the settings: sequences with drafts end at different times. */
+void speed_say_width(const struct engine *en, const struct speed_test *t,
+                     const struct speed_width *w);
+
+/* Puts options of the tests into the advice of an error: --ctx and --sequences are none of the
+ * commands that run tests. depth, prompt, gen: the most tokens of -d, -p and -n. lengths: the
+ * command's options of these, such as "-p/-n". */
+void speed_advice(struct err *e, int depth, int prompt, int gen, const char *lengths);
 
 #endif

@@ -23,6 +23,16 @@ static int isa_of(const char *name)
     return strcmp(name, "auto") ? -1 : ISA_AVX2;
 }
 
+const char *cpu_rate_isa(const char *isa)
+{
+    if (!strcmp(isa, "amx"))
+        return isas[ISA_AVX512VNNI];
+    for (int i = 0; i < ISAS; i++)
+        if (!strcmp(isas[i], isa))
+            return isas[i];
+    return NULL;
+}
+
 double cpu_rate_of(enum fmt f, const char *isa)
 {
     const int i = isa_of(isa);

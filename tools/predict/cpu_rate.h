@@ -6,6 +6,14 @@
 #include "fmt.h"
 #include "weights.h"
 
+/* The instruction sets with measured rates, and auto, as choices of the option isa. */
+#define CPU_RATE_ISAS "auto|avx2|avxvnni|avx512vnni"
+
+/* The instruction set whose rates stand for a processor with `isa` as its best one. That is isa
+ * itself. For amx it is avx512vnni, whose kernels run the steps of few rows. NULL: nothing is
+ * measured. */
+const char *cpu_rate_isa(const char *isa);
+
 /* Weights/s that one core multiplies by a single row of x; 0: nothing is measured for that
  * instruction set. isa: a value of the option isa; "auto" is avx2, which a desktop CPU has. */
 double cpu_rate_of(enum fmt f, const char *isa);
