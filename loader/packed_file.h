@@ -72,8 +72,8 @@ void packed_differs(const char *was, size_t n_was, const char *now, size_t n_now
  * waits for. *lock: close it; -1 = this system cannot lock. */
 int packed_lock(const struct packed *p, int *lock, struct err *e);
 
-/* Removes the file p->old, writes the file of o->w and gives it its name. *refused: an error is the fault of the file or its folder, not of the
- * model. */
+/* Removes the file p->old, writes the file of o->w and gives it its name. *refused: an error is the
+ * fault of the file or its folder, not of the model. */
 int packed_write(struct packed *p, const struct packed_options *o, bool *refused, struct err *e);
 
 #endif

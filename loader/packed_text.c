@@ -108,12 +108,9 @@ void packed_differs(const char *was, size_t n_was, const char *now, size_t n_now
     const char *a = was + line, *b = now + line;
     const int n = line_bytes(a, n_was - line), m = line_bytes(b, n_now - line), k = key_bytes(b, m);
     if (n >= k && k < m && !memcmp(a, b, (size_t)k))
-        err_set(&said, ERR_DATA,
-                "the %.*s was %.*s, it is %.*s now", k - 3, b,
-                n - k, a + k, m - k, b + k);
+        err_set(&said, ERR_DATA, "the %.*s was %.*s, it is %.*s now", k - 3, b, n - k, a + k, m - k,
+                b + k);
     else
-        err_set(&said, ERR_DATA,
-                "the text '%.*s' is '%.*s' now", n, a, m,
-                b);
+        err_set(&said, ERR_DATA, "the text '%.*s' is '%.*s' now", n, a, m, b);
     str_adds(why, said.msg);
 }

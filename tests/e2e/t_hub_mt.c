@@ -347,7 +347,7 @@ static void closing_ends_waits(void **state)
     hub_close(NULL);
 }
 
-/* ---- engines that end --------------------------------------------------------------------------- */
+/* ---- engines that end ------------------------------------------------------------------------ */
 
 /* One reply: its error, 0 = none. */
 static int reply_of(struct hub_model *m)

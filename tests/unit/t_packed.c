@@ -296,7 +296,7 @@ static void a_damaged_file_is_refused_and_written_again(void **state)
     written_again("another version of this program wrote it");
 }
 
-/* What is no file of packed weights stays as it is, and the start goes on without them. */
+/* A thing other than packed weights stays as it is, and the start goes on without them. */
 static void anything_else_of_that_name_stays(void **state)
 {
     (void)state;

@@ -103,9 +103,10 @@ const char *serve_unready(struct serve *s)
         return "the device does not work any more; restart the server";
     if (serve_first(s, NULL) != SERVE_READY)
         return "the default model is not loaded yet";
-    return hub_broken(s->hub, 0) ? "the default model cannot be loaded again; the server's log says "
-                                   "why"
-                                 : NULL;
+    return hub_broken(s->hub, 0)
+               ? "the default model cannot be loaded again; the server's log says "
+                 "why"
+               : NULL;
 }
 
 static int serve_start(struct serve *s, const char *api_key, const struct hub_options *models,
