@@ -80,7 +80,7 @@ static int packed_list(struct packed *p, const struct weights *w, struct ops *op
 /* ---- the name -------------------------------------------------------------------------------- */
 
 /* Beside the model the file has the model's name. In another folder the hash of the model's path is
- * added, because models of several folders may have one name. All links to a model have one file. */
+ * added, because models of several folders may have one name. Links have the file of the model. */
 static int packed_name(struct packed *p, const struct packed_options *o, const char *model,
                        struct err *e)
 {
