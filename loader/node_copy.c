@@ -25,7 +25,7 @@ struct node_copier {
     struct str dir;   /* of this model below o->dir */
     struct str stem;  /* the path without "-00001-of-00003.gguf"; the path of a single file */
     int parts;        /* 0 = a single file */
-    struct str facts; /* what identifies the originals, as the record has it */
+    struct str facts; /* sizes, inodes and times of the originals, as in the record */
     uint64_t total, done;
     int lock;
     unsigned char *buf;
