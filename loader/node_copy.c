@@ -18,14 +18,14 @@
 #define COPY_PIECE ((size_t)4 << 20)
 #define COPY_WAIT_NS 100000000
 #define COPY_PARTS 999
-#define COPY_RECORD 131072 /* bytes of a record at most */
+#define COPY_RECORD 262144 /* bytes of a record at most */
 
 struct node_copier {
     const struct node_copy_options *o;
     struct str dir;   /* of this model below o->dir */
     struct str stem;  /* the path without "-00001-of-00003.gguf"; the path of a single file */
     int parts;        /* 0 = a single file */
-    struct str facts; /* sizes and times of the originals, as the record has them */
+    struct str facts; /* sizes, inodes and times of the originals, as in the record */
     uint64_t total, done;
     int lock;
     unsigned char *buf;
@@ -55,7 +55,7 @@ static void copier_target(const struct node_copier *c, const char *original, str
     str_addf(out, "%s/%s", c->dir.s, slash ? slash + 1 : original);
 }
 
-/* Sizes and times of the originals. */
+/* Sizes, inodes and times of the originals. */
 static int copier_look(const struct node_copier *c, struct str *facts, uint64_t *total,
                        struct err *e)
 {
@@ -74,8 +74,12 @@ static int copier_look(const struct node_copier *c, struct str *facts, uint64_t 
         if (rc < 0)
             break;
         *total += (uint64_t)st.st_size;
-        str_addf(facts, "part %d bytes %" PRId64 " changed %" PRId64 ".%09ld\n", i,
-                 (int64_t)st.st_size, (int64_t)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+        /* no program can set the change time (ctime); the one of the last write it can */
+        str_addf(facts,
+                 "part %d bytes %" PRId64 " inode %" PRIuMAX " written %" PRId64
+                 ".%09ld changed %" PRId64 ".%09ld\n",
+                 i, (int64_t)st.st_size, (uintmax_t)st.st_ino, (int64_t)st.st_mtim.tv_sec,
+                 st.st_mtim.tv_nsec, (int64_t)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
     }
     str_free(&path);
     return rc == 0 ? str_ok(facts, "a record", e) : rc;

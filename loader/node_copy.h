@@ -3,12 +3,12 @@
  * copies, the others wait for it. So the store that all hosts share is read once a host.
  *
  *   DIR/<16 hex digits of the path's sha256>/NAME   the copy; of a model in parts, each part
- *                                        .../from   sizes and times of the originals, and the
- *                                                   sha256 of the copied bytes
+ *                                        .../from   sizes, inodes and times of the originals, and
+ *                                                   the sha256 of the copied bytes
  *                                        .../lock   flock of the copying process; its progress
  *
- * - The copy counts as long as the originals have the recorded sizes and times. The originals are
- *   not read again.
+ * - The copy counts as long as the originals have the recorded sizes, inodes, times of the last
+ *   write and change times (ctime). The originals are not read again.
  * - The record is written last. A copy without one is made again.
  * - The caller compares the sha256 with that of the bytes that it loads.
  */

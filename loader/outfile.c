@@ -510,6 +510,15 @@ uint64_t outfile_written(const struct outfile *o)
     return o->written;
 }
 
+int outfile_owner(const struct outfile *o, uid_t *owner, struct err *e)
+{
+    struct stat st;
+    if (fstat(o->fd, &st) != 0)
+        return io_error(o, "look at", errno, e);
+    *owner = st.st_uid;
+    return 0;
+}
+
 /* ---- the end --------------------------------------------------------------------------------- */
 
 /* Takes over mode and owner of the replaced file. If the group cannot be kept, the group's rights

@@ -27,6 +27,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "err.h"
 
@@ -67,6 +68,9 @@ int outfile_commit(struct outfile *o, struct err *e);
 /* True when bytes go to the program's standard output: reports must then go elsewhere. */
 bool outfile_is_stdout(const struct outfile *o);
 uint64_t outfile_written(const struct outfile *o);
+/* The user to whom the file that is written belongs now. outfile_commit keeps the owner of a file
+ * that exists, if the system allows that. ERR_IO. */
+int outfile_owner(const struct outfile *o, uid_t *owner, struct err *e);
 
 /* Opens, writes and commits a file of n bytes. */
 int outfile_save(const char *path, const void *data, size_t n, struct err *e);

@@ -3,12 +3,13 @@
  * A later start maps that file: nothing is read twice, converted or copied. Processes of one host
  * share its pages.
  *
- *   file = weights, each at a multiple of WEIGHTS_ALIGN | text | sums | foot
+ *   file = head | weights, each at a multiple of WEIGHTS_ALIGN | text | sums | foot
  *
- *   text   the origin: order, sizes and times of the model's files, a hash of
- *          samples of its bytes, and a line for each tensor
- *   sums   a checksum of every PACKED_BLOCK bytes of weights
- *   foot   sizes, and a checksum of text and sums
+ *   head   the magic, which has the version of this layout; WEIGHTS_ALIGN bytes
+ *   text   the model's files: size, inode, device, time of the last write, change time (ctime);
+ *          the order of the weights, a hash of samples of their bytes, and a line for each tensor
+ *   sums   a checksum of every PACKED_BLOCK bytes of head and weights
+ *   foot   sizes, a checksum of text and sums, and the magic again
  *
  * Invariants:
  *   - A file under its name is complete: it is written under no name and synced before that.
@@ -16,11 +17,13 @@
  *     would have, and every checksum is right. All weights are read for that at each opening, which
  *     also brings them into memory. A checksum finds damage, not forgery: so the file's owner must
  *     be this user, root, or the owner of the model.
- *   - Any other file is refused with a warning that gives the reason, and written again. Processes
- *     that have mapped the old one keep it.
+ *   - Any other file of packed weights, and an empty file, is refused with a warning that gives the
+ *     reason. It is removed and written again. Processes that have mapped the old one keep it.
+ *   - Anything else of that name stays as it is: a link, a FIFO, a folder, a device, a file with
+ *     other content. A warning names it.
  *   - Of processes that need the file at once, one writes it and the others wait for it. If the
  *     system cannot lock the folder, each writes, and the last one's file stays.
- *   - A file that cannot be written (full disk, read-only folder) is a warning, and there are no
+ *   - No fault of the file or of its folder fails packed_open: there is a warning, and there are no
  *     packed weights. The caller loads as without them.
  */
 #ifndef MAS_PACKED_H
@@ -38,7 +41,8 @@
 struct packed;
 
 struct packed_options {
-    /* "" = none; "true" = beside the model; otherwise a folder that exists */
+    /* "" = none; "true" = beside the model's file, where links lead to; otherwise a folder that
+     * exists */
     const char *where;
     const struct weights *w; /* borrowed */
     struct ops *ops;         /* packs and checks; borrowed during packed_open */
@@ -49,15 +53,17 @@ struct packed_options {
 
 /* Opens the file of packed weights, and writes it first if there is no valid one. *out = NULL:
  * there are none, because the options ask for none or because a warning has said why. ERR_USAGE:
- * the folder does not exist. ERR_IO: the model cannot be read. */
+ * the folder does not exist. ERR_IO: the model cannot be read, or it changes. ERR_NOMEM. */
 int packed_open(const struct packed_options *o, struct packed **out, struct err *e);
 void packed_close(struct packed *p); /* the weights' views die; accepts NULL */
 
 /* The weights of the tensor that begins at this byte of the model: a view, read only. *packs: they
  * are in the backend's order. NULL: no such tensor. */
 const void *packed_find(const struct packed *p, uint64_t file_at, bool *packs);
-/* Cheap enough for a call before every step. ERR_IO: the file was changed or cut short. */
-int packed_unchanged(const struct packed *p, struct err *e);
+/* Are the mapped weights those that were opened? Cheap enough for a call before every step. Only
+ * when a time of the file has changed, all weights are compared with the checksums again. ERR_IO:
+ * the file has another size or other weights. One thread at a time. */
+int packed_unchanged(struct packed *p, struct err *e);
 const char *packed_path(const struct packed *p);
 /* The packing of a matrix: some of its rows, from the model, in the backend's order, to dst. The
  * n rows begin at row first; both are multiples of LANES, except that n may reach to the last row.

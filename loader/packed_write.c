@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -146,8 +147,35 @@ static size_t writer_room(const struct packed *p)
     return most + WEIGHTS_ALIGN;
 }
 
-/* In a folder that may not be written, outfile would overwrite a file in place, under the eyes of
- * the processes that have mapped it. */
+/* Removes the file that may not be used: the disk may have no room for two, and the new one belongs
+ * to this user. Nothing else of that name is removed. */
+static int writer_remove(const struct packed *p, struct err *e)
+{
+    struct stat st;
+    if (lstat(p->path, &st) != 0 && errno == ENOENT)
+        return 0;
+    if (!p->old.there || st.st_dev != p->old.dev || st.st_ino != p->old.ino)
+        FAIL(e, ERR_CREATE, "cannot write %s: another file has taken its place", p->path);
+    if (unlink(p->path) != 0)
+        FAIL(e, ERR_CREATE, "cannot remove %s: %s", p->path, strerror(errno));
+    return 0;
+}
+
+/* The system may give new files to another user, as network file systems do with those of root. */
+static int writer_owner(const struct packed_writer *w, struct err *e)
+{
+    struct str why = STR_INIT;
+    uid_t owner;
+    TRY(outfile_owner(w->out, &owner, e));
+    packed_check_owner(w->o->w->file, owner, &why);
+    int rc = str_ok(&why, "a reason", e);
+    if (rc == 0 && why.len)
+        rc = err_set(e, ERR_CREATE, "cannot use a new file %s: %s", w->p->path, why.s);
+    str_free(&why);
+    return rc;
+}
+
+/* A folder that may not be written keeps the file that it has. */
 static int writer_open(struct packed_writer *w, struct err *e)
 {
     const struct packed *p = w->p;
@@ -155,14 +183,44 @@ static int writer_open(struct packed_writer *w, struct err *e)
     int rc = packed_dir(p, &dir, e);
     if (rc == 0 && access(dir.s, W_OK) != 0)
         rc = err_set(e, ERR_CREATE, "cannot write into the folder %s: %s", dir.s, strerror(errno));
+    str_free(&dir);
+    if (rc == 0)
+        rc = writer_remove(p, e);
     if (rc == 0)
         rc = outfile_open(p->path, 0, &w->out, e);
+    if (rc == 0)
+        rc = writer_owner(w, e);
     if (rc == 0)
         rc = outfile_expect(
             w->out,
             p->bytes + p->text.len + p->n_sum * sizeof *w->sums + sizeof(struct packed_foot), e);
-    str_free(&dir);
     w->refused = rc < 0;
+    return rc;
+}
+
+static int writer_head(struct packed_writer *w, struct err *e)
+{
+    unsigned char head[WEIGHTS_ALIGN] = PACKED_MAGIC;
+    return writer_weights(w, head, sizeof head, e);
+}
+
+/* All bytes are of one version of the model, which its text describes. */
+static int writer_same_model(struct packed_writer *w, struct err *e)
+{
+    const struct gguf *g = w->o->w->file;
+    struct str now = STR_INIT, why = STR_INIT;
+    int rc = 0;
+    TRY_DONE(gguf_check_unchanged(g, e));
+    TRY_DONE(packed_identity(g, &now, e));
+    if (strncmp(w->p->text.s, now.s, now.len) != 0) {
+        packed_differs(w->p->text.s, now.len, now.s, now.len, &why);
+        TRY_DONE(str_ok(&why, "a reason", e));
+        w->refused = true; /* perhaps no byte has changed */
+        rc = err_set(e, ERR_IO, "the model changed while it was packed: %s", why.s);
+    }
+done:
+    str_free(&now);
+    str_free(&why);
     return rc;
 }
 
@@ -175,12 +233,13 @@ static int writer_all(struct packed_writer *w, struct err *e)
         return NOMEM(e, writer_room(p), "packed weights");
     TRY(writer_open(w, e));
     sum_init(&w->sum);
+    TRY(writer_head(w, e));
     for (size_t i = 0; i < p->n; i++)
         TRY(p->tensor[i].packs ? writer_packed(w, &p->tensor[i], e)
                                : writer_plain(w, &p->tensor[i], e));
     CHECK(w->done == p->bytes);
     TRY(writer_table(w, e));
-    TRY(gguf_check_unchanged(w->o->w->file, e)); /* all bytes are of one version */
+    TRY(writer_same_model(w, e));
     struct outfile *whole = w->out;
     w->out = NULL;
     const int rc = outfile_commit(whole, e);

@@ -143,7 +143,7 @@ static void *engine_main(void *arg)
     spans_thread(en->spans, "engine");
     while (engine_take_news(en)) {
         struct err why = {0};
-        if (en->dead.code) {
+        if (en->dead.code) { /* engine_ended says so before any request ends with it */
             sched_abort(en->sched, FINISH_ERROR, &en->dead, engine_finished, en);
         } else if (sched_step(en->sched, engine_finished, en, &why) < 0) {
             pthread_mutex_lock(&en->lock);
@@ -238,6 +238,16 @@ void engine_stats(struct engine *en, struct engine_stats *out)
     pthread_mutex_lock(&en->lock);
     *out = en->stats;
     pthread_mutex_unlock(&en->lock);
+}
+
+int engine_ended(struct engine *en, struct err *e)
+{
+    pthread_mutex_lock(&en->lock);
+    const int rc = en->dead.code;
+    if (rc && e)
+        *e = en->dead;
+    pthread_mutex_unlock(&en->lock);
+    return rc;
 }
 
 struct place *engine_placed(struct engine *en)

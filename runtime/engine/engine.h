@@ -74,5 +74,8 @@ void engine_cancel(struct engine *en, struct request *r);
 struct place *engine_placed(struct engine *en);
 
 void engine_stats(struct engine *en, struct engine_stats *out);
+/* 0, or the error that has ended the engine: its code and text. All later requests fail with it.
+ * Any thread. */
+int engine_ended(struct engine *en, struct err *e);
 
 #endif

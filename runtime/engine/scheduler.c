@@ -528,12 +528,10 @@ void sched_abort(struct sched *s, enum finish finish, const struct err *why,
         }
 }
 
-/* After a device error: no result of this step counts, and every sequence ends with the error. */
-static int sched_broken(struct sched *s, int rc, void (*finished)(struct seq *q, void *user),
-                        void *user, const struct err *why)
+/* After a device error: no result of this step counts. */
+static int sched_broken(struct sched *s, int rc)
 {
     kv_step_done(s->kv, false);
-    sched_abort(s, FINISH_ERROR, why, finished, user);
     return rc;
 }
 
@@ -614,17 +612,17 @@ static int sched_turn(struct sched *s, void (*finished)(struct seq *q, void *use
     if (rc == 0)
         SPANNED(rc, spans, SPAN_HOST, "schedule", -1, 0, sched_fill_all(s, b, &n_sample, e));
     if (rc < 0)
-        return sched_broken(s, rc, finished, user, e);
+        return sched_broken(s, rc);
     if (!b->n_row) {
         rc = sched_unblock(s, e);
-        return rc < 0 ? sched_broken(s, rc, finished, user, e) : 0;
+        return rc < 0 ? sched_broken(s, rc) : 0;
     }
     rc = forward_step(s->fw, sched_phase(s), e);
     if (rc == 0)
         SPANNED(rc, spans, SPAN_HOST, "deliver", -1, b->n_logit,
                 outcome_take(s->outcome, &s->running, n_sample, e));
     if (rc < 0)
-        return sched_broken(s, rc, finished, user, e);
+        return sched_broken(s, rc);
     kv_step_done(s->kv, true);
     sched_count(s, b);
     if (s->sp)

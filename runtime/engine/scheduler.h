@@ -49,8 +49,8 @@ void sched_cancel(struct sched *s, struct seq *q);
 bool sched_idle(const struct sched *s);
 
 /* Runs one step: admits, computes, samples, finishes. Calls finished(q, user) for each sequence
- * that has ended, with the request's out part filled; it must free q. A device error ends all
- * sequences with that error and is returned. */
+ * that has ended, with the request's out part filled; it must free q. After a device
+ * error, which is returned, there is no further step: sched_abort ends the sequences. */
 int sched_step(struct sched *s, void (*finished)(struct seq *q, void *user), void *user,
                struct err *e);
 /* Ends all sequences at once with this finish and error. */

@@ -1,14 +1,19 @@
 /* The hub of models: one resident model for many requests, lives that end, and waits that are given
  * up. Models that cannot be loaded, and models that need room in memory. */
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "hub.h"
+#include "outfile.h"
 #include "rng.h"
+#include "serve.h"
 #include "test.h"
 
 enum { N_THREAD = 6, N_TURN = 25 };
@@ -342,6 +347,82 @@ static void closing_ends_waits(void **state)
     hub_close(NULL);
 }
 
+/* ---- engines that end ------------------------------------------------------------------------ */
+
+/* One reply: its error, 0 = none. */
+static int reply_of(struct hub_model *m)
+{
+    struct jobs *js = jobs_make(1, 3, 3, 4, 7, m->info->n_vocab);
+    jobs_run(m->en, js);
+    const int code = js->job[0].r.err.code;
+    assert_int_equal(js->job[0].r.finish == FINISH_ERROR, code != 0);
+    jobs_free(js);
+    return code;
+}
+
+/* Another file takes the place of the model. */
+static void replace(const char *path, const void *bytes, size_t n)
+{
+    struct err e;
+    ok(outfile_save(path, bytes, n, &e));
+}
+
+static void a_model_whose_file_changed_is_loaded_again(void **state)
+{
+    char dir[256], path[300];
+    const char *const file[] = {path};
+    struct hub_options o = {
+        .name = names, .path = file, .n = 1, .resident = 1, .keep_ms = HUB_FOR_EVER};
+    const struct timespec times[2] = {{.tv_sec = 1000000}, {.tv_sec = 1000000}};
+    struct hub_entry entry;
+    struct waiter x;
+    struct hub *h;
+    struct err e = {0};
+    size_t n;
+    (void)state;
+    snprintf(path, sizeof path, "%s/m.gguf", test_mkdir(dir));
+    char *bytes = test_read(TEST_GOLDEN "/stories260K-Q4_1.gguf", &n);
+    replace(path, bytes, n);
+    o.engine.n_threads = 1;
+    o.engine.n_ctx = 64;
+    o.engine.n_seq = 1;
+    o.engine.backend = "cpu";
+    o.engine.map_weights = true;
+    if (hub_open(&o, &h, &e) < 0)
+        fail_msg("%s", e.msg);
+    struct hub_model *m = get(h, 0);
+    assert_int_equal(reply_of(m), 0);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    assert_int_equal(reply_of(m), ERR_IO);
+    want(h, &x, 0);
+    usleep(20000);
+    assert_false(x.answered); /* the model takes no more requests */
+    hub_release(h, m, -1);
+    m = await(&x);
+    assert_non_null(m);
+    assert_int_equal(reply_of(m), 0);
+    hub_entry(h, 0, &entry);
+    assert_int_equal(entry.loads, 2);
+    assert_false(hub_broken(h, 0));
+
+    replace(path, "no model", 8);
+    assert_int_equal(reply_of(m), ERR_IO);
+    hub_release(h, m, -1);
+    assert_true(goes(h, 0)); /* without a request that waits, too */
+    assert_false(hub_broken(h, 0));
+    assert_null(get(h, 0));
+    assert_true(hub_broken(h, 0));
+    replace(path, bytes, n);
+    m = get(h, 0);
+    assert_non_null(m);
+    assert_false(hub_broken(h, 0));
+    assert_int_equal(reply_of(m), 0);
+    hub_release(h, m, -1);
+    hub_close(h);
+    free(bytes);
+    test_rmdir(dir);
+}
+
 /* ---- room ------------------------------------------------------------------------------------ */
 
 static bool memory(uint64_t *bytes, void *user)
@@ -395,6 +476,7 @@ int main(void)
         cmocka_unit_test(lives_end),
         cmocka_unit_test(a_failure_reaches_every_wait),
         cmocka_unit_test(closing_ends_waits),
+        cmocka_unit_test(a_model_whose_file_changed_is_loaded_again),
         cmocka_unit_test(a_second_model_needs_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
 /* Copies of model files on this host. */
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -92,6 +93,17 @@ static void a_file_is_copied_once(void **state)
     assert_string_equal(hex, want);
     /* another file of the same name and place: copied again */
     write_file(from, BYTES, 2);
+    ok(copy(to, from, &s, &out, hex, &made, &e));
+    assert_true(made);
+    same_file(from, out.s);
+    /* a change in place, with the times of before */
+    struct stat st;
+    assert_int_equal(stat(from, &st), 0);
+    const struct timespec times[2] = {st.st_atim, st.st_mtim};
+    const int fd = open(from, O_WRONLY);
+    assert_int_equal(pwrite(fd, "other", 5, BYTES / 2), 5);
+    close(fd);
+    assert_int_equal(utimensat(AT_FDCWD, from, times, 0), 0);
     ok(copy(to, from, &s, &out, hex, &made, &e));
     assert_true(made);
     same_file(from, out.s);

@@ -5,13 +5,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdlib.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "gguf_make.h"
-#include "log.h"
+#include "outfile.h"
 #include "place.h"
 #include "test.h"
 
@@ -30,7 +32,8 @@ static struct scene {
     struct weights w;
     struct plan plan;
     struct ops *ops;
-    int written; /* calls of progress, that is, pieces that a writer wrote */
+    bool disturb; /* the model changes while it is packed */
+    int written;  /* calls of progress, that is, pieces that a writer wrote */
 } sc;
 
 static void scene_open(void)
@@ -73,7 +76,10 @@ static int set_up(void **state)
                             .weights_mapped = true};
     (void)state;
     memset(&sc, 0, sizeof sc);
-    test_mkdir(sc.dir);
+    char *real = realpath(test_mkdir(sc.dir), NULL);
+    assert_non_null(real);
+    snprintf(sc.dir, sizeof sc.dir, "%s", real);
+    free(real);
     snprintf(sc.path, sizeof sc.path, "%s/m.gguf", sc.dir);
     scene_model(1);
     scene_open();
@@ -105,6 +111,8 @@ static int tear_down(void **state)
 static void count(uint64_t done, uint64_t total, void *user)
 {
     assert_true(done <= total);
+    if (sc.disturb)
+        assert_int_equal(chmod(sc.path, 0600 + (*(int *)user & 1) * 040), 0);
     ++*(int *)user;
 }
 
@@ -156,6 +164,12 @@ static void same_as_in_memory(struct packed *packed)
     place_free(copy);
 }
 
+static void put(const char *path, const void *data, size_t n)
+{
+    struct err e;
+    ok(outfile_save(path, data, n, &e));
+}
+
 static struct stat looked_at(const char *path)
 {
     struct stat st;
@@ -185,30 +199,47 @@ static void the_file_is_written_once_and_equals_a_copy_in_memory(void **state)
     assert_int_equal(test_count(sc.dir), 2); /* no lock and no part stays behind */
 }
 
-/* Opens it again: the reason is said, and the new file is right. */
-static void written_again(const char *reason)
+/* Opens it, and returns what stderr got. */
+static char *opened(struct packed **p)
 {
-    struct err e;
-    struct packed *p;
-    struct str said = STR_INIT;
+    struct err e = {0};
     char log[300];
+    size_t n;
     snprintf(log, sizeof log, "%s/log", sc.dir);
     fflush(stderr);
     const int keep = dup(2), fd = open(log, O_RDWR | O_CREAT | O_TRUNC, 0600);
     assert_int_equal(dup2(fd, 2), 2);
-    const int rc = open_at("true", &p, &e);
+    const int rc = open_at("true", p, &e);
     assert_int_equal(dup2(keep, 2), 2);
     close(keep);
     close(fd);
-    size_t n;
     char *text = test_read(log, &n);
-    if (rc < 0 || !sc.written || !strstr(text, reason) || !strstr(text, sc.file))
-        fail_msg("%s: rc %d, %d pieces, said: %s", reason, rc, sc.written, text);
-    free(text);
     unlink(log);
-    str_free(&said);
+    if (rc < 0)
+        fail_msg("rc %d, %s, said: %s", rc, e.msg, text);
+    return text;
+}
+
+/* Opens it again: the reason is said, and the new file is right. */
+static void written_again(const char *reason)
+{
+    struct packed *p;
+    char *text = opened(&p);
+    if (!p || !sc.written || !strstr(text, reason) || !strstr(text, sc.file))
+        fail_msg("%s: %d pieces, said: %s", reason, sc.written, text);
+    free(text);
     same_as_in_memory(p);
     packed_close(p);
+}
+
+/* Opens it without packed weights: the reason is said. */
+static void left(const char *reason)
+{
+    struct packed *p;
+    char *text = opened(&p);
+    if (p || sc.written || !strstr(text, reason) || !strstr(text, sc.file))
+        fail_msg("%s: %d pieces, said: %s", reason, sc.written, text);
+    free(text);
 }
 
 static void change(off_t at, int from)
@@ -222,7 +253,7 @@ static void change(off_t at, int from)
     close(fd);
 }
 
-static void a_damaged_or_foreign_file_is_refused_and_written_again(void **state)
+static void a_damaged_file_is_refused_and_written_again(void **state)
 {
     (void)state;
     need_order();
@@ -231,7 +262,9 @@ static void a_damaged_or_foreign_file_is_refused_and_written_again(void **state)
     ok(open_at("true", &p, &e));
     packed_close(p);
     const off_t size = looked_at(sc.file).st_size;
-    change(5, SEEK_SET);
+    change(5, SEEK_SET); /* in the magic of the head: that of the foot tells what it is */
+    written_again("the weights from byte 0 on are damaged");
+    change(300, SEEK_SET);
     written_again("the weights from byte 0 on are damaged");
     change((off_t)PACKED_BLOCK, SEEK_SET);
     written_again("the weights from byte 8388608 on are damaged");
@@ -242,22 +275,132 @@ static void a_damaged_or_foreign_file_is_refused_and_written_again(void **state)
     change(-1, SEEK_END);
     written_again("its table is damaged");
     change(-40, SEEK_END);
-    written_again("its end is missing, or it is no file of packed weights");
+    written_again("its end is missing or damaged");
+    change(-33, SEEK_END); /* the version in the foot */
+    written_again("another version of this program wrote it");
     change(-32, SEEK_END);
     written_again("are not the size that it notes");
     assert_int_equal(truncate(sc.file, size - 1), 0);
-    written_again("its end is missing, or it is no file of packed weights");
+    written_again("its end is missing or damaged");
     assert_int_equal(truncate(sc.file, size + 1), 0);
-    written_again("its end is missing, or it is no file of packed weights");
-    assert_int_equal(truncate(sc.file, 3), 0);
+    written_again("its end is missing or damaged");
+    assert_int_equal(truncate(sc.file, 20), 0);
     written_again("it has no end");
     assert_int_equal(truncate(sc.file, 0), 0);
-    written_again("it has no end");
+    written_again("it is empty");
+    /* the first layout has its magic at the end alone */
+    char old[140] = {0};
+    memcpy(old + 100, "maspack1", 8);
     assert_int_equal(unlink(sc.file), 0);
-    assert_int_equal(mkdir(sc.file, 0700), 0); /* a name that cannot be replaced */
-    ok(open_at("true", &p, &e));
-    assert_null(p);
+    put(sc.file, old, sizeof old);
+    written_again("another version of this program wrote it");
+}
+
+/* A thing other than packed weights stays as it is, and the start goes on without them. */
+static void anything_else_of_that_name_stays(void **state)
+{
+    (void)state;
+    need_order();
+    static const char note[] = "three bytes of maspack2 are not enough";
+    char other[300];
+    size_t n;
+    snprintf(other, sizeof other, "%s/other", sc.dir);
+    put(other, note, sizeof note);
+    put(sc.file, note, sizeof note);
+    left("it is a file with other content, not a file of packed weights, and stays as it is; "
+         "remove it with rm or");
+    put(sc.file, "mas", 3);
+    left("it is a file with other content");
+    assert_int_equal(looked_at(sc.file).st_size, 3);
+    assert_int_equal(unlink(sc.file), 0);
+    assert_int_equal(symlink(other, sc.file), 0);
+    left("it is a symbolic link");
+    char *text = test_read(other, &n);
+    assert_int_equal(n, sizeof note);
+    assert_memory_equal(text, note, n);
+    free(text);
+    assert_int_equal(unlink(sc.file), 0);
+    assert_int_equal(symlink(sc.path, sc.file), 0); /* to the model */
+    const ino_t model = looked_at(sc.path).st_ino;
+    left("it is a symbolic link");
+    assert_int_equal(looked_at(sc.path).st_ino, model);
+    assert_int_equal(unlink(sc.file), 0);
+    assert_int_equal(symlink("nowhere", sc.file), 0);
+    left("it is a symbolic link");
+    assert_int_equal(unlink(sc.file), 0);
+    assert_int_equal(mkfifo(sc.file, 0600), 0);
+    alarm(100); /* instead of a hang */
+    left("it is a FIFO");
+    alarm(0);
+    assert_true(S_ISFIFO(looked_at(sc.file).st_mode));
+    assert_int_equal(unlink(sc.file), 0);
+    assert_int_equal(mkdir(sc.file, 0700), 0);
+    left("it is a folder, not a file of packed weights, and stays as it is; remove it with rm -r");
     assert_int_equal(rmdir(sc.file), 0);
+    assert_int_equal(test_count(sc.dir), 2);
+}
+
+/* A file that somebody could have forged is replaced by one of this user. */
+static void a_file_of_a_third_user_is_replaced(void **state)
+{
+    (void)state;
+    need_order();
+    struct err e;
+    struct packed *p;
+    if (geteuid() != 0) {
+        print_message("skipped: only root gives files away\n");
+        skip();
+    }
+    ok(open_at("true", &p, &e));
+    packed_close(p);
+    assert_int_equal(chown(sc.file, 12345, 12345), 0);
+    written_again("it belongs to user 12345, who is neither you, nor root, nor the model's owner");
+    assert_int_equal(looked_at(sc.file).st_uid, 0);
+    ok(open_at("true", &p, &e));
+    assert_true(p && !sc.written);
+    packed_close(p);
+    assert_int_equal(chown(sc.path, 12345, 12345), 0); /* its change time differs, too */
+    written_again("the change time (ctime) of the model was ");
+    assert_int_equal(chown(sc.file, 12345, 12345), 0);
+    ok(open_at("true", &p, &e)); /* of the model's owner */
+    assert_true(p && !sc.written);
+    packed_close(p);
+}
+
+/* Bytes that no sample meets, with the times of before. */
+static void a_model_that_changes_in_place_is_noticed(void **state)
+{
+    (void)state;
+    need_order();
+    struct err e;
+    struct packed *p;
+    char copy[320];
+    size_t n;
+    ok(open_at("true", &p, &e));
+    packed_close(p);
+    const struct stat st = looked_at(sc.path);
+    const struct timespec times[2] = {st.st_atim, st.st_mtim};
+    scene_close();
+    const int fd = open(sc.path, O_RDWR);
+    unsigned char c;
+    assert_int_equal(pread(fd, &c, 1, st.st_size / 2), 1);
+    c ^= 1;
+    assert_int_equal(pwrite(fd, &c, 1, st.st_size / 2), 1);
+    close(fd);
+    assert_int_equal(utimensat(AT_FDCWD, sc.path, times, 0), 0);
+    assert_int_equal(looked_at(sc.path).st_mtim.tv_nsec, st.st_mtim.tv_nsec);
+    scene_open();
+    written_again("made from other weights: the change time (ctime) of the model was ");
+    /* another file with the same bytes and times */
+    scene_close();
+    snprintf(copy, sizeof copy, "%s/copy", sc.dir);
+    char *bytes = test_read(sc.path, &n);
+    put(copy, bytes, n);
+    free(bytes);
+    assert_int_equal(utimensat(AT_FDCWD, copy, times, 0), 0);
+    assert_int_equal(rename(copy, sc.path), 0);
+    scene_open();
+    written_again("made from other weights: the inode of the model was ");
 }
 
 static void another_version_of_the_model_or_the_order_is_not_taken(void **state)
@@ -273,13 +416,7 @@ static void another_version_of_the_model_or_the_order_is_not_taken(void **state)
     scene_close();
     assert_int_equal(utimensat(AT_FDCWD, sc.path, later, 0), 0);
     scene_open();
-    written_again("it was made from other weights: it has 'part 1 bytes");
-    /* one byte differs, size and time are the same */
-    scene_close();
-    scene_model(77);
-    assert_int_equal(utimensat(AT_FDCWD, sc.path, later, 0), 0);
-    scene_open();
-    written_again("it was made from other weights: it has 'samples ");
+    written_again("it was made from other weights: the time of the last write of the model was ");
     /* a file of another order under this name, as after a change of the program without a new name
      */
     const char *order = sc.ops->pack_order;
@@ -290,7 +427,7 @@ static void another_version_of_the_model_or_the_order_is_not_taken(void **state)
     packed_close(p);
     sc.ops->pack_order = order;
     assert_int_equal(rename(other, sc.file), 0);
-    written_again("it has 'order other-9', this model has 'order ");
+    written_again("the order of the weights was other-9, it is ");
 }
 
 static void a_file_in_use_that_changes_is_an_error(void **state)
@@ -317,6 +454,69 @@ static void a_file_in_use_that_changes_is_an_error(void **state)
     assert_int_equal(unlink(sc.file), 0);
     ok(packed_unchanged(p, &e));
     same_as_in_memory(p);
+    packed_close(p);
+}
+
+/* Times alone are no change; a changed weight is one, also with the times of before. */
+static void a_file_in_use_is_compared_when_its_times_change(void **state)
+{
+    (void)state;
+    need_order();
+    struct err e;
+    struct packed *p;
+    ok(open_at("true", &p, &e));
+    const struct stat st = looked_at(sc.file);
+    const struct timespec times[2] = {st.st_atim, st.st_mtim};
+    const struct timespec later[2] = {st.st_atim, {st.st_mtim.tv_sec + 9, 0}};
+    assert_int_equal(utimensat(AT_FDCWD, sc.file, later, 0), 0);
+    ok(packed_unchanged(p, &e));
+    ok(packed_unchanged(p, &e));
+    same_as_in_memory(p);
+    change((off_t)PACKED_BLOCK + 77, SEEK_SET);
+    assert_int_equal(utimensat(AT_FDCWD, sc.file, later, 0), 0);
+    for (int i = 0; i < 2; i++)
+        fails(packed_unchanged(p, &e), ERR_IO,
+              ".packed: the weights from byte 8388608 on are damaged; start again");
+    change((off_t)PACKED_BLOCK + 77, SEEK_SET); /* back */
+    assert_int_equal(utimensat(AT_FDCWD, sc.file, times, 0), 0);
+    ok(packed_unchanged(p, &e));
+    packed_close(p);
+}
+
+static void a_model_that_changes_while_it_is_packed_has_none(void **state)
+{
+    (void)state;
+    need_order();
+    struct packed *p;
+    sc.disturb = true;
+    char *text = opened(&p);
+    if (p || !strstr(text, "the model changed while it was packed: the change time (ctime) of the"))
+        fail_msg("said: %s", text);
+    free(text);
+    assert_int_equal(test_count(sc.dir), 1);
+}
+
+/* All links to a model have one file. */
+static void a_link_to_a_model_has_the_file_of_the_model(void **state)
+{
+    (void)state;
+    need_order();
+    struct err e;
+    struct packed *p;
+    char link[320];
+    ok(open_at("true", &p, &e));
+    packed_close(p);
+    scene_close();
+    snprintf(link, sizeof link, "%s/link.gguf", sc.dir);
+    assert_int_equal(symlink(sc.path, link), 0);
+    snprintf(sc.path, sizeof sc.path, "%s", link);
+    scene_open();
+    ok(open_at("true", &p, &e));
+    assert_int_equal(sc.written, 0);
+    assert_string_equal(packed_path(p), sc.file);
+    packed_close(p);
+    ok(open_at(sc.dir, &p, &e));
+    assert_true(sc.written && strstr(packed_path(p), "/m.gguf."));
     packed_close(p);
 }
 
@@ -347,13 +547,17 @@ static void a_folder_holds_the_files_of_models_of_one_name(void **state)
     packed_close(q);
 }
 
-/* A limit on the size of files stands for a full disk. */
+/* A limit on the size of files stands for a full disk. A file that may not be used is gone then: it
+ * needed room, too. */
 static void without_room_there_is_a_warning_and_no_file(void **state)
 {
     (void)state;
     need_order();
     struct err e;
     struct packed *p;
+    ok(open_at("true", &p, &e));
+    packed_close(p);
+    change(300, SEEK_SET);
     struct rlimit old, low = {1 << 20, 1 << 20};
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
     low.rlim_max = old.rlim_max;
@@ -399,6 +603,45 @@ static void a_folder_that_may_not_be_written_serves_the_file_it_has(void **state
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* Another process holds the folder for 1.6 s. */
+static void who_is_waited_for_is_said(void **state)
+{
+    (void)state;
+    need_order();
+    struct packed *p;
+    int held[2];
+    char c, want[80];
+    assert_int_equal(pipe(held), 0);
+    fflush(NULL);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        const int dir = open(sc.dir, O_RDONLY | O_DIRECTORY);
+        if (flock(dir, LOCK_EX) != 0 || write(held[1], "x", 1) != 1)
+            _exit(1);
+        usleep(1600000);
+        _exit(0);
+    }
+    assert_int_equal(read(held[0], &c, 1), 1);
+    struct str locks = STR_INIT; /* does this system say who holds a lock? */
+    test_run(&locks, "cat /proc/locks");
+    snprintf(want, sizeof want, " %ld ", (long)pid);
+    if (strstr(locks.s, want))
+        snprintf(want, sizeof want, "waiting for process %ld, which writes packed", (long)pid);
+    else
+        snprintf(want, sizeof want, "waiting for another process, which writes packed");
+    str_free(&locks);
+    char *text = opened(&p);
+    if (!p || !strstr(text, want) || !strstr(text, "going on with "))
+        fail_msg("want '%s', said: %s", want, text);
+    free(text);
+    packed_close(p);
+    close(held[0]);
+    close(held[1]);
+    int status;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
 }
 
 /* Six processes need the file at once: one writes it, all map it. */
@@ -500,8 +743,19 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(the_file_is_written_once_and_equals_a_copy_in_memory,
                                         set_up, tear_down),
-        cmocka_unit_test_setup_teardown(a_damaged_or_foreign_file_is_refused_and_written_again,
-                                        set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_damaged_file_is_refused_and_written_again, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(anything_else_of_that_name_stays, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_file_of_a_third_user_is_replaced, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_model_that_changes_in_place_is_noticed, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_file_in_use_is_compared_when_its_times_change, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_model_that_changes_while_it_is_packed_has_none, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(a_link_to_a_model_has_the_file_of_the_model, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(who_is_waited_for_is_said, set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_version_of_the_model_or_the_order_is_not_taken,
                                         set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_file_in_use_that_changes_is_an_error, set_up, tear_down),

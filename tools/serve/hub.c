@@ -97,6 +97,14 @@ int hub_count(struct hub *h)
     return n;
 }
 
+bool hub_broken(struct hub *h, int index)
+{
+    pthread_mutex_lock(&h->lock);
+    const bool broken = h->slot[index].broken;
+    pthread_mutex_unlock(&h->lock);
+    return broken;
+}
+
 const struct engine_options *hub_engine_options(const struct hub *h)
 {
     return &h->o.engine;
@@ -254,10 +262,19 @@ static int64_t hub_left_ns(const struct hub_slot *s, int64_t now)
     return left > 0 ? left : 0;
 }
 
+/* Has an error ended the engine of a resident model, so that loading it again may help? A device
+ * that is lost stays lost for this process. With the lock. */
+static bool hub_ended(const struct hub_slot *s, struct err *why)
+{
+    return s->place == RESIDENT && engine_ended(s->m.en, why) < 0 && why->code != ERR_NODEV;
+}
+
 static void hub_unload(struct hub *h, struct hub_slot *s)
 {
     struct engine *en = s->m.en;
     struct engine_stats last;
+    struct err why = {0};
+    const bool ended = hub_ended(s, &why);
     s->place = LOADING; /* nobody takes it while it goes */
     engine_stats(en, &last);
     add_totals(&s->past, &last);
@@ -266,7 +283,10 @@ static void hub_unload(struct hub *h, struct hub_slot *s)
     s->m.info = NULL;
     pthread_mutex_unlock(&h->lock);
     engine_close(en);
-    log_info("model %s unloaded", s->name);
+    if (ended)
+        log_warn("model %s ended: %s; the next request loads it again", s->name, why.msg);
+    else
+        log_info("model %s unloaded", s->name);
     pthread_mutex_lock(&h->lock);
     s->place = ABSENT;
     s->ending = false;
@@ -392,14 +412,16 @@ static bool hub_step(struct hub *h, int64_t *sleep)
     *sleep = INT64_MAX;
     for (int i = 0; i < h->n; i++) {
         struct hub_slot *s = &h->slot[i];
+        struct err why = {0};
+        const bool ended = hub_ended(s, &why);
         s->ending = s == victim;
         uint64_t before = s->ending ? want->head->ticket : UINT64_MAX;
-        if (s->place == RESIDENT && s->head && s->head->ticket < before) {
+        if (s->place == RESIDENT && !ended && s->head && s->head->ticket < before) {
             hub_answer(h, s, before, NULL);
             return true;
         }
         int64_t left = hub_left_ns(s, now);
-        if (!left || (s->ending && !s->held)) {
+        if (!left || ((s->ending || ended) && !s->held)) {
             hub_unload(h, s);
             return true;
         }
@@ -458,9 +480,11 @@ void hub_want(struct hub *h, struct hub_wait *w)
     struct err why = {0};
     w->next = NULL;
     pthread_mutex_lock(&h->lock);
+    const bool ended = hub_ended(s, &why);
+    why = (struct err){0};
     if (h->closing)
         err_set(&why, ERR_CANCEL, "the server is stopping");
-    bool now = why.code || (s->place == RESIDENT && !s->head && !s->ending);
+    bool now = why.code || (s->place == RESIDENT && !s->head && !s->ending && !ended);
     if (now) {
         s->held += !why.code;
     } else {

@@ -4,12 +4,15 @@
  *
  *   ABSENT -- want --> LOADING --> RESIDENT -- idle for its time, or another needs room --> ABSENT
  *                         +- error: every waiting request gets it --> ABSENT
+ *   RESIDENT -- an error ends its engine, and its last request ends --> ABSENT
  *
  * Invariants:
  *   - At most `resident` models are loaded at a time. A second one is loaded beside the first only
  *     if main memory has room for its file.
  *   - Without room the least recently used model takes no new request. It is unloaded when its last
  *     one ends, so no model waits for ever. Its own new requests wait like all others.
+ *   - A model whose engine has ended takes no new request. It is loaded again for the requests that
+ *     wait, for instance after its file was changed. A lost device is the exception.
  *   - One thread loads and unloads. No other thread waits for it.
  *   - Models are added and never removed: an index stays valid.
  */
@@ -93,6 +96,8 @@ void hub_release(struct hub *h, struct hub_model *m, int64_t keep_ms);
 void hub_keep(struct hub *h, int index, int64_t keep_ms);
 
 int hub_count(struct hub *h);
+/* The last attempt to load the model has failed, and it is not resident. */
+bool hub_broken(struct hub *h, int index);
 void hub_entry(struct hub *h, int index, struct hub_entry *out);
 /* The engine's options: those of every model but for its path. */
 const struct engine_options *hub_engine_options(const struct hub *h);

@@ -123,9 +123,7 @@ static void request_metrics(struct serve *s, struct str *out)
     one(out, "mas_replies", "gauge", "Replies that run or wait.", atomic_load(&s->admitted));
     one(out, "mas_replies_limit", "gauge", "Most replies that may run or wait.",
         s->o->queue + hub_slots(s->hub));
-    one(out, "mas_ready", "gauge", "1 when GET /ready answers 200.",
-        serve_first(s, NULL) == SERVE_READY && !atomic_load(&s->lost) &&
-            !atomic_load(&s->draining));
+    one(out, "mas_ready", "gauge", "1 when GET /ready answers 200.", !serve_unready(s));
 }
 
 /* ---- models ---------------------------------------------------------------------------------- */

@@ -95,6 +95,20 @@ enum serve_first serve_first(struct serve *s, struct err *e)
     return f;
 }
 
+const char *serve_unready(struct serve *s)
+{
+    if (atomic_load(&s->draining))
+        return "the server is stopping";
+    if (atomic_load(&s->lost))
+        return "the device does not work any more; restart the server";
+    if (serve_first(s, NULL) != SERVE_READY)
+        return "the default model is not loaded yet";
+    return hub_broken(s->hub, 0)
+               ? "the default model cannot be loaded again; the server's log says "
+                 "why"
+               : NULL;
+}
+
 static int serve_start(struct serve *s, const char *api_key, const struct hub_options *models,
                        struct err *e)
 {

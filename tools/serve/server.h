@@ -59,6 +59,8 @@ void serve_close(struct serve *s);
 bool serve_is_remote(const struct serve *s);
 /* Whether the default model has been loaded; SERVE_FAILED fills e. */
 enum serve_first serve_first(struct serve *s, struct err *e);
+/* Why GET /ready answers 503, a sentence for its reply; NULL = it answers 200. */
+const char *serve_unready(struct serve *s);
 /* Takes no more work; true when nothing runs any more. Requests without work are still answered, so
  * that GET /ready tells the state. */
 bool serve_drain(struct serve *s);

@@ -35,17 +35,14 @@ void health_get(struct call *c)
 
 void ready_get(struct call *c)
 {
+    const char *why = serve_unready(c->s);
     struct str s = STR_INIT;
-    if (atomic_load(&c->s->draining)) {
-        call_fail(c, 503, NULL, "the server is stopping");
-    } else if (atomic_load(&c->s->lost)) {
-        call_fail(c, 503, NULL, "the device does not work any more; restart the server");
-    } else if (serve_first(c->s, NULL) != SERVE_READY) {
-        call_fail(c, 503, NULL, "the default model is not loaded yet");
-    } else {
-        str_adds(&s, "{\"status\": \"ready\"}\n");
-        call_reply(c, 200, &s);
+    if (why) {
+        call_fail(c, 503, NULL, "%s", why);
+        return;
     }
+    str_adds(&s, "{\"status\": \"ready\"}\n");
+    call_reply(c, 200, &s);
 }
 
 void openapi_get(struct call *c)
