@@ -194,12 +194,12 @@ static void draw_weights(struct crowd_trial *t)
 {
     struct dice own = {.seed = rng_mix(t->seed) ^ 0x77656967}, *d = &own;
     int *o = t->option;
-    if (!t->cudahost && dice_chance(d, 45)) {
+    if (!t->cudahost && dice_chance(d, 40)) {
         t->mixture = 1 + dice_int(d, 0, MIX_COUNT - 1);
         if (o[CROWD_ISA] == ISA_SCALAR)
             o[CROWD_ISA] = 0;
-        if (t->n > 24)
-            t->n = 24;
+        if (t->n > 10)
+            t->n = 10;
     }
     o[CROWD_PACKED] = dice_chance(d, 40);
     if (t->cudahost) {
