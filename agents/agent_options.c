@@ -76,14 +76,14 @@ static int check_tokens(const struct config *c, const struct agent_options *o, s
                  "thinking.budget is %d tokens and the reply of role %s %d, but max_context_length "
                  "is %lld and must also hold the prompt; lower the budget or raise the context",
                  o->think, r->name, tokens, (long long)context);
-        bool own = r->key && option_map_get(&o->role_tokens, r->key, 0) > 0;
+        char key[STRATEGY_KEY];
+        strategy_tokens_key(o, r, key);
         if (r->needs & LLM_CAN_SCORE || tokens < context || (s->asks && !s->asks(&env, r)))
             continue;
         FAIL(e, ERR_CONFIG,
-             "%s%s is %d tokens, but max_context_length is %lld and must also hold the prompt; "
+             "%s is %d tokens, but max_context_length is %lld and must also hold the prompt; "
              "lower the one or raise the other",
-             own || r->max_tokens ? "role_tokens." : "max_output_tokens",
-             own || r->max_tokens ? r->key : "", tokens, (long long)context);
+             key, tokens, (long long)context);
     }
     return 0;
 }

@@ -172,7 +172,8 @@ static int inspect_sample(const struct export_sample *s, void *user, struct err 
 static json_t *inspect_eval(struct inspect *l)
 {
     const struct export_run *x = l->x;
-    json_t *o = json_object(), *data = json_object(), *config = json_object();
+    json_t *o = json_object(), *data = json_object(), *config = json_object(),
+           *metadata = json_object();
     const char *hash =
         json_string_value(json_object_get(json_object_get(x->doc, "data"), "records_sha256"));
     export_put(&l->j, data, "name", export_text(x->task));
@@ -196,8 +197,10 @@ static json_t *inspect_eval(struct inspect *l)
     export_put(&l->j, o, "config", config);
     export_put(&l->j, o, "packages",
                json_pack("{s:o}", "mas", export_copy(export_about(x, "version"))));
-    export_put(&l->j, o, "metadata",
-               json_pack("{s:o}", "mas", export_copy(json_object_get(x->doc, "identity"))));
+    export_put(&l->j, metadata, "mas", export_copy(json_object_get(x->doc, "identity")));
+    if (json_object_get(x->doc, "retried"))
+        export_put(&l->j, metadata, "mas_retried", export_copy(json_object_get(x->doc, "retried")));
+    export_put(&l->j, o, "metadata", metadata);
     return o;
 }
 

@@ -279,6 +279,8 @@ static json_t *lm_eval_config(struct export_json *j, const struct export_run *x)
     export_put(j, o, "bootstrap_iters", json_integer(0));
     export_put(j, o, "random_seed", export_copy(export_config(x, "seed")));
     export_put(j, o, "mas", export_copy(json_object_get(x->doc, "identity")));
+    if (json_object_get(x->doc, "retried"))
+        export_put(j, o, "mas_retried", export_copy(json_object_get(x->doc, "retried")));
     return o;
 }
 

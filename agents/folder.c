@@ -15,6 +15,8 @@
 #include "vary.h"
 #include "zio.h"
 
+#define FOLDER_BYTES ((size_t)16 << 30) /* largest file that is copied */
+
 void folder_path(const struct folder *f, const char *name, char out[1100])
 {
     snprintf(out, 1100, "%s/%s", f->dir, name);
@@ -112,6 +114,24 @@ int folder_publish(const struct folder *f, const char *name, const void *data, s
     return *made ? folder_sync(f, e) : 0;
 }
 
+int folder_keep(const struct folder *f, const char *name, const char *as, struct err *e)
+{
+    char from[1100], to[1100];
+    struct str data = STR_INIT;
+    int rc;
+    folder_path(f, name, from);
+    folder_path(f, as, to);
+    if (link(from, to) == 0)
+        return folder_sync(f, e);
+    if (!folder_no_links(errno))
+        FAIL(e, folder_code(errno), "cannot keep %s as %s: %s", from, to, strerror(errno));
+    TRY_DONE(zio_read_raw(from, FOLDER_BYTES, &data, e));
+    TRY_DONE(folder_save(f, as, data.s, data.len, e));
+done:
+    str_free(&data);
+    return rc;
+}
+
 int folder_make(struct folder *f, const char *dir, struct err *e)
 {
     size_t n = strlen(dir);
@@ -175,7 +195,8 @@ void folder_free_name(const struct folder *f, const char *stem, char out[64])
         snprintf(out, 64, "%s.%d", stem, i);
 }
 
-/* Moves the parts of a trace (trace_parts.h) into the subfolder. *any: there were some. */
+/* Moves the parts of a trace (trace_parts.h) and the former traces into the subfolder, NULL = moves
+ * nothing. *any: there are some parts. */
 static int folder_move_parts(const struct folder *f, const char *sub, bool *any, struct err *e)
 {
     char from[1100], to[1400];
@@ -184,9 +205,10 @@ static int folder_move_parts(const struct folder *f, const char *sub, bool *any,
     if (!d)
         FAIL(e, ERR_IO, "cannot read the folder %s: %s", f->dir, strerror(errno));
     for (const struct dirent *i = readdir(d); i && rc == 0; i = readdir(d)) {
-        if (strncmp(i->d_name, "traces-", 7) != 0)
+        const bool part = !strncmp(i->d_name, "traces-", 7);
+        if (!part && strncmp(i->d_name, "traces.jsonl.", 13) != 0)
             continue;
-        *any = true;
+        *any |= part;
         folder_path(f, i->d_name, from);
         snprintf(to, sizeof to, "%s/%s/%s", f->dir, sub ? sub : "", i->d_name);
         if (sub && rename(from, to) != 0)

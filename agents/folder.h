@@ -35,10 +35,13 @@ int folder_save(const struct folder *f, const char *name, const void *data, size
  * of several hosts, one makes it. *made: it was us. ERR_CREATE, ERR_IO. */
 int folder_publish(const struct folder *f, const char *name, const void *data, size_t n, bool *made,
                    struct err *e);
+/* Gives the file a second name, which must be free: a hard link, or a copy where the file system
+ * has no links. ERR_CREATE, ERR_IO. */
+int folder_keep(const struct folder *f, const char *name, const char *as, struct err *e);
 /* The next free name of the form stem or stem.N. */
 void folder_free_name(const struct folder *f, const char *stem, char out[64]);
-/* Moves the files of a former run into the first free old-N and notes that. keep: the name of one
- * that stays; NULL = none. ERR_CREATE, ERR_IO. */
+/* Moves the files of a former run, its former traces too, into the first free old-N and notes that.
+ * keep: the name of one that stays; NULL = none. ERR_CREATE, ERR_IO. */
 int folder_set_aside(const struct folder *f, const char *keep, struct str *notes, struct err *e);
 
 #endif

@@ -33,6 +33,8 @@ static int grid_table_cell(struct grid_table *t, const char *dir, double price,
         c->accuracy.hi = s.variants.hi;
     }
     c->not_run = s.not_run;
+    c->asked_again = retried_questions(&s.retried);
+    c->attempts = retried_attempts(&s.retried);
     c->none = s.unparsed + s.failed + s.rejected + s.not_run;
     c->calls = s.calls;
     c->prompt = s.prompt_tokens;
@@ -270,6 +272,8 @@ static void grid_table_cells(const struct grid_table *t, struct str *out)
         grid_table_number(c->seconds, 8, 2, out);
         if (c->not_run)
             str_addf(out, "  partial, %zu not run", c->not_run);
+        if (c->attempts)
+            str_addf(out, "  %zu asked again", c->asked_again);
         str_adds(out, "\n");
     }
 }
@@ -306,6 +310,7 @@ static void grid_table_seeds(const struct grid_table *t, struct str *out)
 void grid_table_text(const struct grid_table *t, struct str *out)
 {
     bool repeated = false;
+    size_t attempts = 0;
     str_addf(out, "experiment %s\n\n", t->file->name);
     grid_table_cells(t, out);
     for (size_t k = 0; k < t->n_setting; k++)
@@ -316,6 +321,13 @@ void grid_table_text(const struct grid_table *t, struct str *out)
              "(tokens generated, thinking included):\na finished question; seconds: median of a "
              "question, others being in flight. Later cells find more of\ntheir prompts in the "
              "cache than the first, so their seconds are lower.\n");
+    for (size_t i = 0; i < t->n; i++)
+        attempts += t->cell[i].attempts;
+    if (attempts)
+        str_addf(out,
+                 "asked again: questions whose failed attempts were replaced, %zu attempts in all "
+                 "cells.\n",
+                 attempts);
     grid_table_variants(t, out);
     if (repeated) {
         grid_table_seeds(t, out);
@@ -377,6 +389,9 @@ static void grid_table_cell_json(const struct grid_table *t, const struct grid_t
     if (c->read) {
         str_addf(out, ", \"n\": %zu, \"correct\": %zu, \"none\": %zu, \"not_run\": %zu",
                  c->accuracy.n, c->accuracy.k, c->none, c->not_run);
+        if (c->attempts)
+            str_addf(out, ", \"retried\": {\"questions\": %zu, \"attempts\": %zu}", c->asked_again,
+                     c->attempts);
         grid_table_member(out, "accuracy", c->accuracy.rate);
         grid_table_member(out, "low", c->accuracy.lo);
         grid_table_member(out, "high", c->accuracy.hi);

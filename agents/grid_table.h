@@ -19,6 +19,7 @@ struct grid_table_cell {
     struct stats_variants variants; /* zero if the cell has none */
     size_t none; /* records without an answer: unparsed, failed, rejected, not run */
     size_t not_run;
+    size_t asked_again, attempts; /* questions, and their failed attempts that were replaced */
     /* of a finished question; NaN = none. prompt: all tokens of prompts; computed: those that no
      * cache had, which depends on the cells before */
     double calls, prompt, computed, new_tokens, seconds, joules;

@@ -194,7 +194,6 @@ static int manifest_head(struct manifest *m, const struct folder *f, const struc
         records_describe(o->data, sha256, &m->head);
     str_addf(&m->head, ",\n\"sessions\": [%s]", sessions->s);
     TRY_DONE(manifest_put_versions(sessions, &m->head, e));
-    str_adds(&m->head, ",\n\"figures\": ");
     TRY_DONE(str_ok(&m->head, "run.json", e));
     TRY_DONE(folder_save(f, "records.jsonl", records.s, records.len, e));
 done:
@@ -239,6 +238,10 @@ int manifest_continue(struct manifest *m, const struct folder *f, struct str *no
         str_adds(&sessions, o->given->sessions);
     else if (!rc)
         rc = manifest_sessions(notes, o, doc, &text, &sessions, e);
+    if (!rc && !o->given)
+        rc = retried_read(doc, &m->retried, e);
+    else if (!rc)
+        rc = retried_join(&m->retried, o->given->retried, "", e);
     if (!rc)
         rc = manifest_raw_member(text.s, text.len, "identity", &identity, e);
     if (rc == ERR_DATA)
@@ -264,17 +267,31 @@ int manifest_begin(struct manifest *m, const struct folder *f, const struct trac
     else
         manifest_session(&sessions, 1, NULL, o->about);
     TRY_DONE(str_ok(&sessions, "run.json", e));
+    if (o->given)
+        TRY_DONE(retried_join(&m->retried, o->given->retried, "", e));
     TRY_DONE(manifest_head(m, f, o, o->identity, strlen(o->identity), &sessions, e));
 done:
     str_free(&sessions);
     return rc;
 }
 
+void manifest_free(struct manifest *m)
+{
+    str_free(&m->head);
+    str_free(&m->json);
+    retried_free(&m->retried);
+}
+
 int manifest_write(struct manifest *m, const struct folder *f, const char *figures, struct err *e)
 {
     struct str s = STR_INIT;
     int rc;
-    str_addf(&s, "%s%s}\n", m->head.s, figures);
+    str_adds(&s, m->head.s);
+    if (retried_attempts(&m->retried)) {
+        str_adds(&s, ",\n\"retried\": ");
+        retried_json(&m->retried, true, &s);
+    }
+    str_addf(&s, ",\n\"figures\": %s}\n", figures);
     TRY_DONE(str_ok(&s, "run.json", e));
     TRY_DONE(folder_save(f, "run.json", s.s, s.len, e));
     str_free(&m->json);

@@ -1,8 +1,8 @@
 /*
  * manifest: run.json, the description of a run. It holds the identity, the records asked for, the
- * content of the data file, and a session for each change of settings. It also holds the figures of
- * the last report. Rewritten parts keep every digit. A run by several versions of the program has
- * "versions", which names them.
+ * content of the data file, and a session for each change of settings. It also holds the failed
+ * attempts that were replaced, and the figures of the last report. Rewritten parts keep every
+ * digit. A run by several versions of the program has "versions", which names them.
  */
 #ifndef MAS_MANIFEST_H
 #define MAS_MANIFEST_H
@@ -14,8 +14,9 @@
 #define MANIFEST_BYTES ((size_t)64 << 20) /* largest run.json that is read back */
 
 struct manifest {
-    struct str head; /* run.json up to its figures */
-    struct str json; /* all of run.json, as last written */
+    struct str head;        /* run.json up to the next member */
+    struct retried retried; /* questions that were asked again; written if there are any */
+    struct str json;        /* all of run.json, as last written */
 };
 
 /* ERR_CONFIG unless the document is of the format that this program writes. */
@@ -29,6 +30,7 @@ int manifest_begin(struct manifest *m, const struct folder *f, const struct trac
                    struct err *e);
 int manifest_continue(struct manifest *m, const struct folder *f, struct str *notes,
                       const struct trace_options *o, struct err *e);
+void manifest_free(struct manifest *m);
 /* Writes run.json with these figures, a JSON object. */
 int manifest_write(struct manifest *m, const struct folder *f, const char *figures, struct err *e);
 

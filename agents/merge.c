@@ -193,6 +193,7 @@ void merge_close(struct merge *m)
     for (size_t i = 0; i < m->n_cell; i++) {
         str_free(&m->cell[i].identity);
         str_free(&m->cell[i].sessions);
+        retried_free(&m->cell[i].retried);
     }
     mem_free(m->cell);
     for (size_t i = 0; i < m->n_version; i++) {
@@ -405,7 +406,7 @@ static int merge_check_shard(struct merge *m, struct merge_cell *c, int shard, s
     const struct shard_span span = merge_span(m, c, shard);
     struct trace_run run = {.asked = 0};
     struct folder f = {.lock = -1};
-    char dir[1200];
+    char dir[1200], name[40];
     size_t questions = 0;
     int rc;
     if (span.lo == span.hi)
@@ -421,6 +422,8 @@ static int merge_check_shard(struct merge *m, struct merge_cell *c, int shard, s
         TRY_DONE(
             err_set(e, ERR_AGAIN, "%zu of %zu questions are finished", run.results.n, questions));
     TRY_DONE(merge_sessions(m, shard, c, &run, e));
+    shard_name((struct shard){.i = shard, .n = m->of}, name);
+    TRY_DONE(retried_join(&c->retried, &run.retried, name, e));
     for (size_t i = 0; i < run.results.n; i++) {
         c->correct += run.results.r[i].correct;
         c->failed += run.results.r[i].state == CONSULT_FAILED;

@@ -7,6 +7,9 @@
  *
  * A merged trace has the cases in the order of the data file. Their record numbers are those of the
  * whole. `ended` is null, because the clocks of several hosts cannot be compared.
+ *
+ * Questions that were asked again are those of all shards (retried.h). The former traces of shard 1
+ * of 2 are copied into the result under names that end with ".shard-1-of-2".
  */
 #ifndef MAS_MERGE_H
 #define MAS_MERGE_H

@@ -8,6 +8,7 @@
 #include "folder.h"
 #include "lease.h"
 #include "records.h"
+#include "retried.h"
 #include "shard.h"
 
 #define MERGE_BYTES ((size_t)64 << 20) /* largest shards.json and run.json */
@@ -25,7 +26,9 @@ struct merge_cell {
     int first;           /* its number; 0 = none yet */
     struct str identity; /* JSON text, without the mark of a shard */
     struct str sessions; /* of all shards */
-    char why[400];       /* the error of a shard in which it failed; "" = none */
+    /* of all shards; the names of their files end with that of the shard */
+    struct retried retried;
+    char why[400]; /* the error of a shard in which it failed; "" = none */
 };
 
 struct merge_version { /* of the program */

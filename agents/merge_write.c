@@ -223,6 +223,38 @@ done:
     return rc;
 }
 
+/* Copies the former traces of the shards, whose failed attempts were replaced. A lost one stays
+ * lost: run.json names it, and mas verify finds it missing. */
+static int merge_former(const struct merge *m, const struct merge_cell *c, const char *dir,
+                        struct err *e)
+{
+    struct folder to = {.lock = -1};
+    char from[1200], path[1400], name[40];
+    const char *key;
+    json_t *v;
+    snprintf(to.dir, sizeof to.dir, "%s", dir);
+    for (int i = 1; i <= m->of; i++) {
+        shard_name((struct shard){.i = i, .n = m->of}, name);
+        merge_dir(m, c, i, from);
+        json_object_foreach(c->retried.files, key, v)
+        {
+            const size_t n = strlen(key), end = strlen(name) + 1;
+            struct str data = STR_INIT;
+            if (n <= end || key[n - end] != '.' || strcmp(key + n - end + 1, name) != 0)
+                continue;
+            snprintf(path, sizeof path, "%s/%.*s", from, (int)(n - end), key);
+            if (access(path, F_OK) != 0)
+                continue;
+            int rc = zio_read_raw(path, TRACE_BYTES, &data, e);
+            if (rc == 0)
+                rc = folder_save(&to, key, data.s, data.len, e);
+            str_free(&data);
+            TRY(rc);
+        }
+    }
+    return 0;
+}
+
 int merge_write(struct merge *m, size_t cell, char dir[1024], struct trace **t, struct err *e)
 {
     struct merge_cell *c = &m->cell[cell];
@@ -239,8 +271,10 @@ int merge_write(struct merge *m, size_t cell, char dir[1024], struct trace **t, 
     str_add(&describe, s, n);
     TRY_DONE(str_ok(&describe, "run.json", e));
     snprintf(dir, 1024, "%.900s%s%s", m->out.dir, *c->name ? "/" : "", c->name);
-    const struct trace_given given = {
-        .records = m->records_text.s, .describe = describe.s, .sessions = c->sessions.s};
+    const struct trace_given given = {.records = m->records_text.s,
+                                      .describe = describe.s,
+                                      .sessions = c->sessions.s,
+                                      .retried = &c->retried};
     const struct trace_options o = {.dir = dir,
                                     .identity = c->identity.s,
                                     .about = "{}",
@@ -250,6 +284,7 @@ int merge_write(struct merge *m, size_t cell, char dir[1024], struct trace **t, 
     TRY_DONE(merge_place(m, dir, &mark, e));
     TRY_DONE(trace_open(&o, &to, e));
     TRY_DONE(merge_paraphrases(m, c, dir, e));
+    TRY_DONE(merge_former(m, c, dir, e));
     TRY_DONE(merge_import(&cases, to, e));
     TRY_DONE(trace_seal(to, e));
     *t = to;

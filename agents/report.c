@@ -214,7 +214,18 @@ static void report_roles(const struct stats_summary *s, struct str *out)
     }
 }
 
-static void report_counts(const struct stats_summary *s, struct str *out)
+/* Questions whose failed attempts were replaced. */
+static void report_retried(const struct stats_summary *s, int width, struct str *out)
+{
+    struct str text = STR_INIT;
+    retried_text(&s->retried, &text);
+    if (text.len)
+        report_wrap("  asked again     ", text.s, width, out);
+    out->failed |= text.failed;
+    str_free(&text);
+}
+
+static void report_counts(const struct stats_summary *s, int width, struct str *out)
 {
     str_addf(out, "\n  counted wrong   %zu unparsed, %zu failed, %zu rejected, %zu not run\n",
              s->unparsed, s->failed, s->rejected, s->not_run);
@@ -231,6 +242,7 @@ static void report_counts(const struct stats_summary *s, struct str *out)
     if (s->thoughts_cut)
         str_addf(out, "  thinking        %zu calls cut at its budget (%zu questions)\n",
                  s->thoughts_cut, s->cases_thought_cut);
+    report_retried(s, width, out);
     if (s->no_key)
         str_addf(out, "  without a key   %zu\n", s->no_key);
 }
@@ -333,7 +345,7 @@ void report_table(const struct stats_summary *s, const char *title, int width, s
     }
     str_adds(out, "  accuracy        ");
     report_rate(&s->accuracy, out);
-    report_counts(s, out);
+    report_counts(s, width, out);
     report_variants(&s->variants, out);
     report_agreement(s, out);
     if (s->n_ece)
@@ -565,6 +577,10 @@ void report_json(const struct stats_summary *s, const char *run_json, const char
     report_json_rate(out, &s->so_far);
     str_adds(out, ",\n ");
     report_json_counts(s, out);
+    if (retried_attempts(&s->retried)) {
+        str_adds(out, ",\n \"retried\": ");
+        retried_json(&s->retried, false, out);
+    }
     report_number(out, "specialist_agreement", s->agreement);
     str_addf(out, ", \"specialist_agreement_n\": %zu", s->n_agreement);
     report_number(out, "specialist_agreement_class", s->agreement_class);
@@ -597,7 +613,7 @@ void report_json(const struct stats_summary *s, const char *run_json, const char
     report_json_energy(out, s);
     report_json_prices(out, s);
     if (engine_json[0])
-        str_addf(out, ",\n \"engine\": %s", engine_json);
+        str_addf(out, ",\n \"engine\": %s,\n \"engine_covers\": \"last start\"", engine_json);
     if (run_json[0])
         str_addf(out, ",\n \"run\": %s", run_json);
     str_adds(out, "}\n");

@@ -40,8 +40,9 @@ void report_compared(const struct report_run *run, const struct stats_compared *
 void report_compared_json(const struct report_run *run, const struct stats_compared *c,
                           struct str *out);
 /* One JSON object; numbers that were not measured are null. run_json: the trace's run.json,
- * included as "run" when not empty; engine_json likewise: the work of the engine in the process
- * that ended the run. */
+ * included as "run" when not empty. engine_json likewise, as "engine": the work of the engine since
+ * the last start of the run that computed something. Earlier starts are in no figure of it, which
+ * "engine_covers" says. "retried" is there when failed questions were asked again (retried.h). */
 void report_json(const struct stats_summary *s, const char *run_json, const char *engine_json,
                  struct str *out);
 /* The counts alone, for run.json: one JSON object. */

@@ -62,6 +62,19 @@ static void report_run_row(const struct report_run *run, const struct report_col
     str_addc(out, '\n');
 }
 
+/* The runs whose failed attempts were replaced: their failures are fewer than they were. */
+static void report_asked_again(const struct report_run *run, int n, struct str *out)
+{
+    for (int i = 0; i < n; i++) {
+        struct str text = STR_INIT;
+        retried_text(&run[i].summary.retried, &text);
+        if (text.len)
+            str_addf(out, "\n%s, asked again: %s\n", run[i].name, text.s);
+        out->failed |= text.failed;
+        str_free(&text);
+    }
+}
+
 void report_runs(const struct report_run *run, int n, struct str *out)
 {
     struct report_columns has = {.name = strlen("run"), .holm = n > 2};
@@ -93,6 +106,7 @@ void report_runs(const struct report_run *run, int n, struct str *out)
     if (has.holm)
         str_addf(out, "p Holm: adjusted for the %d comparisons; ", n - 1);
     str_adds(out, "-: no question\nin common\n");
+    report_asked_again(run, n, out);
 }
 
 /* The questions that tell the two runs apart, and how large a study must be. */

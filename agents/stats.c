@@ -339,6 +339,7 @@ int stats_summarize(const struct trace_run *run, double price_kwh, struct stats_
                   1e-6;
     s.role = run->roles.r;
     s.n_role = run->roles.n;
+    s.retried = run->retried;
     *out = s;
     s.step = NULL;
     s.sure = NULL;

@@ -207,6 +207,16 @@ int strategy_tokens(const struct agent_options *o, const struct strategy_role *r
     return (int)(r->key ? option_map_get(&o->role_tokens, r->key, otherwise) : otherwise);
 }
 
+void strategy_tokens_key(const struct agent_options *o, const struct strategy_role *r,
+                         char out[STRATEGY_KEY])
+{
+    const bool own = r->key && option_map_get(&o->role_tokens, r->key, 0) > 0;
+    if (r->key && (own || r->max_tokens > 0))
+        snprintf(out, STRATEGY_KEY, "role_tokens.%s", r->key);
+    else
+        snprintf(out, STRATEGY_KEY, "max_output_tokens");
+}
+
 int strategy_think(const struct strategy_env *env, const struct strategy_role *r)
 {
     int budget = env->options->think;
@@ -225,9 +235,11 @@ int strategy_least_tokens(const struct agent_options *o, const struct strategy_r
                           struct err *e)
 {
     int have = strategy_tokens(o, r);
+    char key[STRATEGY_KEY];
+    strategy_tokens_key(o, r, key);
     if (have < least)
-        FAIL(e, ERR_CONFIG, "role_tokens.%s is %d, at least %d are needed here", r->key, have,
-             least);
+        FAIL(e, ERR_CONFIG, "%s is %d, at least %d are needed for role %s; raise %s%s", key, have,
+             least, r->name, *key == 'r' ? "it" : "role_tokens.", *key == 'r' ? "" : r->key);
     return 0;
 }
 

@@ -143,6 +143,11 @@ void strategy_answer_form(int n_options, char buf[96]);
 void strategy_describe(struct str *describe, const char *name, const char *hash);
 /* Limits of a role: its own value if set, or its default, or the common one. */
 int strategy_tokens(const struct agent_options *o, const struct strategy_role *r);
+#define STRATEGY_KEY 80
+/* The key that this limit comes from: "role_tokens.KEY" if that is set or the role has a default,
+ * or else "max_output_tokens". */
+void strategy_tokens_key(const struct agent_options *o, const struct strategy_role *r,
+                         char out[STRATEGY_KEY]);
 /* Tokens that a call of this role may think: the configured budget, or the default of a model that
  * thinks. 0 for a role that scores. */
 int strategy_think(const struct strategy_env *env, const struct strategy_role *r);

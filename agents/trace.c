@@ -9,6 +9,7 @@
 #include "gridfile.h"
 #include "manifest.h"
 #include "mem.h"
+#include "sha256.h"
 #include "trace_parts.h"
 #include "trace_scan.h"
 #include "zio.h"
@@ -61,16 +62,45 @@ static void trace_note_failed(struct trace *t, size_t failed, const char *former
                  failed == 1 ? " is" : "s are", former);
 }
 
+/* Number of first records whose failed cases are asked again. */
+static size_t trace_retry(const struct trace_options *o)
+{
+    if (!o->retry_failed)
+        return 0;
+    return o->asked ? o->asked : SIZE_MAX;
+}
+
+/* Keeps a former trace under the first free name of that stem. failed: it has failed attempts, so
+ * run.json will name it with its hash. */
+static int trace_keep(struct trace *t, const char *name, const char *stem, bool failed, char as[64],
+                      struct err *e)
+{
+    char path[1100], hash[65];
+    struct str data = STR_INIT;
+    int rc;
+    folder_free_name(&t->folder, stem, as);
+    TRY_DONE(folder_keep(&t->folder, name, as, e));
+    if (!failed)
+        goto done;
+    folder_path(&t->folder, as, path);
+    TRY_DONE(zio_read_raw(path, TRACE_BYTES, &data, e));
+    TRY_DONE(sha256_hex(data.s, data.len, hash, e));
+    rc = retried_keep(&t->manifest.retried, as, data.len, hash, e);
+done:
+    str_free(&data);
+    return rc;
+}
+
 /* Puts the good cases in place of the damaged file, which is kept. */
 static int trace_repair(struct trace *t, const struct trace_scan *s, const struct str *kept,
                         struct err *e)
 {
-    char path[1100], bad[1100], name[64];
-    folder_free_name(&t->folder, s->damaged ? "traces.jsonl.bad" : "traces.jsonl.old", name);
-    folder_path(&t->folder, "traces.jsonl", path);
+    const char *stem = s->damaged ? "traces.jsonl.bad" : "traces.jsonl.old";
+    char bad[1100], name[64];
+    TRY(trace_keep(t, "traces.jsonl", stem, s->failed > 0, name, e));
+    if (s->failed) /* run.json first: a crash here loses no attempt */
+        TRY(trace_figures(t, "null", e));
     folder_path(&t->folder, name, bad);
-    if (link(path, bad) != 0)
-        FAIL(e, ERR_IO, "cannot keep the former trace as %s: %s", bad, strerror(errno));
     TRY(folder_save(&t->folder, "traces.jsonl", kept->s, kept->len, e));
     t->end = (off_t)kept->len;
     trace_note_failed(t, s->failed, bad);
@@ -91,7 +121,8 @@ static int trace_load_plain(struct trace *t, const struct trace_options *o, stru
                            .has = &t->has,
                            .n_has = &t->n_has,
                            .kept = o->repair || o->retry_failed ? &kept : NULL,
-                           .retry = o->retry_failed};
+                           .retry = trace_retry(o),
+                           .retried = &t->manifest.retried};
     int rc;
     folder_path(&t->folder, "traces.jsonl", path);
     TRY_DONE(zio_read(path, TRACE_BYTES, &text, e));
@@ -146,11 +177,12 @@ static int trace_retry_sealed(struct trace *t, const char *path, const struct st
                               size_t failed, struct err *e)
 {
     char old[1100], name[64];
-    folder_free_name(&t->folder, "traces.jsonl.gz.old", name);
+    TRY(trace_keep(t, "traces.jsonl.gz", "traces.jsonl.gz.old", true, name, e));
+    TRY(trace_figures(t, "null", e)); /* run.json first: a crash here loses no attempt */
     folder_path(&t->folder, name, old);
     TRY(folder_save(&t->folder, "traces.jsonl", kept->s, kept->len, e));
-    if (rename(path, old) != 0)
-        FAIL(e, ERR_IO, "cannot keep the former trace as %s: %s", old, strerror(errno));
+    if (unlink(path) != 0)
+        FAIL(e, ERR_IO, "cannot remove %s, which is kept as %s: %s", path, old, strerror(errno));
     t->end = (off_t)kept->len;
     t->plain = true;
     trace_note_failed(t, failed, old);
@@ -166,7 +198,8 @@ static int trace_load_sealed(struct trace *t, const struct trace_options *o, str
                            .has = &t->has,
                            .n_has = &t->n_has,
                            .kept = o->retry_failed ? &kept : NULL,
-                           .retry = o->retry_failed};
+                           .retry = trace_retry(o),
+                           .retried = &t->manifest.retried};
     int rc;
     folder_path(&t->folder, "traces.jsonl.gz", path);
     TRY_DONE(zio_salvage(path, TRACE_BYTES, &text, &whole, e));
@@ -199,30 +232,43 @@ done:
     return rc;
 }
 
+/* The name of a file of the trace: its n parts, then the sealed one, then that of a run without a
+ * lease. */
+static void trace_former_name(const int *list, size_t n, size_t i, char name[32])
+{
+    if (i < n)
+        trace_part_name(list[i], name);
+    else
+        snprintf(name, 32, "%s", i == n ? "traces.jsonl.gz" : "traces.jsonl");
+}
+
 /* Puts the good cases of all parts into the own one; damaged parts are kept under other names. */
 static int trace_repair_parts(struct trace *t, const struct trace_parts *p, struct err *e)
 {
     const struct str *kept = p->kept;
     const char *mark = p->bad.damaged ? "bad" : "old";
-    char name[32], path[1100], bad[1100], as[64];
+    char name[32], path[1100], stem[40], as[64];
     int *list = NULL, rc = 0;
     size_t n = 0;
     TRY(trace_parts_list(&t->folder, &list, &n, e));
+    for (size_t i = 0; i < n + 2; i++) {
+        trace_former_name(list, n, i, name);
+        snprintf(stem, sizeof stem, "%s.%s", name, mark);
+        if (folder_has(&t->folder, name))
+            TRY_DONE(trace_keep(t, name, stem, p->failed > 0, as, e));
+    }
+    if (p->failed) /* run.json first: a crash here loses no attempt */
+        TRY_DONE(trace_figures(t, "null", e));
     TRY_DONE(folder_save(&t->folder, t->name, kept->s, kept->len, e));
     t->end = (off_t)kept->len;
     t->plain = true;
     t->sealed = false;
-    for (size_t i = 0; i <= n; i++) { /* the last one is the sealed file */
-        if (i < n)
-            trace_part_name(list[i], name);
-        else
-            snprintf(name, sizeof name, "traces.jsonl.gz");
-        snprintf(path, sizeof path, "%s.%s", name, mark);
-        folder_free_name(&t->folder, path, as);
+    for (size_t i = 0; i < n + 2; i++) {
+        trace_former_name(list, n, i, name);
         folder_path(&t->folder, name, path);
-        folder_path(&t->folder, as, bad);
-        if (strcmp(name, t->name) != 0 && rename(path, bad) != 0 && errno != ENOENT)
-            TRY_DONE(err_set(e, ERR_IO, "cannot keep %s as %s: %s", path, bad, strerror(errno)));
+        if (strcmp(name, t->name) != 0 && unlink(path) != 0 && errno != ENOENT)
+            TRY_DONE(err_set(e, ERR_IO, "cannot remove %s, which is kept as *.%s: %s", path, mark,
+                             strerror(errno)));
     }
     if (p->bad.damaged)
         str_addf(&t->notes, "repaired: %zu cases kept; the former files are %s/*.bad\n",
@@ -242,7 +288,8 @@ static int trace_load_parts(struct trace *t, const struct trace_options *o, stru
                             .has = &t->has,
                             .n_has = &t->n_has,
                             .repair = o->repair,
-                            .retry = o->retry_failed,
+                            .retry = trace_retry(o),
+                            .retried = &t->manifest.retried,
                             .kept = o->repair || o->retry_failed ? &kept : NULL};
     int rc;
     trace_part_name(lease_number(t->lease), t->name);
@@ -402,8 +449,7 @@ void trace_close(struct trace *t)
     results_free(&t->results);
     mem_free(t->has);
     str_free(&t->notes);
-    str_free(&t->manifest.head);
-    str_free(&t->manifest.json);
+    manifest_free(&t->manifest);
     mem_free(t);
 }
 

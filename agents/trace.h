@@ -4,7 +4,7 @@
  *   lock             held (flock) while a run writes; holds its process id
  *   run.json         identity (must be the same to continue), number of records asked for,
  *                    content of the data file, one session for each change of settings,
- *                    figures of the last report
+ *                    failed attempts that were replaced (retried.h), figures of the last report
  *   records.jsonl    the data file, record by record (records.h)
  *   traces.jsonl     one line a call, then one line for their case; a crc ends every line
  *   traces.jsonl.gz  the same, sealed when the run is complete (members of 32 cases)
@@ -23,6 +23,7 @@
 #include "medqa.h"
 #include "records.h"
 #include "result.h"
+#include "retried.h"
 #include "roles.h"
 #include "str.h"
 
@@ -34,6 +35,7 @@ struct trace_given {      /* a data file as another folder describes it */
     const char *records;  /* text of records.jsonl */
     const char *describe; /* JSON object of records_describe */
     const char *sessions; /* items of the array "sessions" of run.json */
+    const struct retried *retried;
 };
 
 struct trace_options {
@@ -46,7 +48,9 @@ struct trace_options {
     const struct medqa *data; /* the file, or one question */
     size_t asked; /* number of first records that the figures cover; 0 = all. May change */
     bool repair;
-    bool retry_failed; /* failed cases are asked again; the former files stay as *.old */
+    /* Failed cases among the records asked for are asked again. The former files stay as *.old, and
+     * run.json says so (retried.h) */
+    bool retry_failed;
     /* held for the folder or one above it, in place of flock; NULL = flock. The cases go to a part
      * of their own (trace_parts.h). It must outlive the trace */
     struct lease *lease;
@@ -92,6 +96,7 @@ struct trace_run {
     struct records records;
     struct results results; /* in order of the data file; also results beyond `asked` */
     struct roles roles;     /* calls of the records asked for */
+    struct retried retried; /* questions that were asked again */
     size_t asked;           /* records that the figures cover, at most records.n */
     double price_kwh;       /* USD, of the last session; NaN = not recorded */
     /* USD a million tokens on a server, likewise; 0 = none */

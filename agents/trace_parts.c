@@ -83,6 +83,7 @@ static int trace_parts_file(const struct folder *f, const char *name, struct tra
                            .kept = p->kept,
                            .once = true,
                            .retry = p->retry,
+                           .retried = p->retried,
                            .roles = p->roles,
                            .asked = p->asked};
     char path[1100];

@@ -31,8 +31,9 @@ struct trace_parts {
     struct roles *roles;
     size_t asked;
     bool repair; /* of a file that does not unpack, the cases before the damage are taken */
-    bool retry;  /* as in trace_scan */
-    size_t failed;
+    /* as in trace_scan */
+    size_t retry, failed;
+    struct retried *retried;
     size_t unfinished; /* bytes of unfinished cases that were left out */
     /* the first damage; line 0 = none */
     struct trace_scan bad;

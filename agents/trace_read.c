@@ -25,6 +25,7 @@ static int trace_read_run(const char *dir, struct trace_run *r, char sha256[65],
     TRY_DONE(jdoc_get(doc, "data", JSON_OBJECT, &data, e));
     TRY_DONE(jdoc_string(data, "records_sha256", &hash, e));
     snprintf(sha256, 65, "%s", hash);
+    TRY_DONE(retried_read(doc, &r->retried, e));
     TRY_DONE(jdoc_array(doc, "sessions", 1, 1000000, &sessions, e));
     const json_t *last = json_array_get(sessions, json_array_size(sessions) - 1);
     const json_t *config = json_object_get(json_object_get(last, "about"), "config");
@@ -164,6 +165,7 @@ void trace_run_free(struct trace_run *r)
     records_free(&r->records);
     results_free(&r->results);
     roles_free(&r->roles);
+    retried_free(&r->retried);
     if (r->json.s)
         str_free(&r->json);
     if (r->notes.s)

@@ -91,11 +91,15 @@ static int trace_scan_case(struct trace_scan *s, const char *text, size_t at, si
     if (!rc && s->results->r[had].calls != s->group_calls)
         rc = err_set(&why, ERR_DATA, "%d calls before the case, which says %d", s->group_calls,
                      s->results->r[had].calls);
-    const bool failed = !rc && s->retry && s->results->r[had].state == CONSULT_FAILED;
+    const bool failed = !rc && (size_t)s->results->r[had].index < s->retry &&
+                        s->results->r[had].state == CONSULT_FAILED;
     if (!rc && !failed)
         rc = trace_mark(s->has, s->n_has, s->results->r[had].index, &twice, &why);
     const bool again = failed || (!rc && twice && s->once);
     s->failed += failed;
+    if (failed && s->retried) /* the checksum ends the line: "01234567"}, then its newline */
+        rc =
+            retried_add(s->retried, id, text + end - 3 - RETRIED_CRC, s->results->r[had].why, &why);
     if (!rc && twice && !again)
         rc = err_set(&why, ERR_DATA, "the question was finished before");
     if (!rc && !again && s->roles && (size_t)s->results->r[had].index < s->asked)

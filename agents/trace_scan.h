@@ -7,6 +7,7 @@
 
 #include "folder.h"
 #include "result.h"
+#include "retried.h"
 #include "roles.h"
 
 #define TRACE_INDEX ((int64_t)1 << 26) /* questions in one data file */
@@ -16,10 +17,11 @@ struct trace_scan {
     struct results *results;
     unsigned char **has;
     size_t *n_has;
-    struct str *kept; /* takes the good cases; NULL = not wanted */
-    bool once;        /* a case that was finished before is left out and is no damage */
-    bool retry;       /* failed cases are left out; `failed` counts them */
-    size_t failed;
+    struct str *kept;        /* takes the good cases; NULL = not wanted */
+    bool once;               /* a case that was finished before is left out and is no damage */
+    size_t retry;            /* failed cases of the first so many records are left out; 0 = none */
+    size_t failed;           /* number of those */
+    struct retried *retried; /* takes them; NULL = not wanted */
     /* calls of the cases whose index is below `asked`; NULL = not counted */
     struct roles *roles;
     size_t asked;

@@ -29,6 +29,16 @@ for flag in $(grep -oE -- '^ {6}--[a-z-]+|^  -., --[a-z-]+' <<<"$help" | sed 's/
     esac
 done
 
+# A command with a configuration has each flag of the engine's table, and names its key.
+for command in run plan eval probe; do
+    help=$("$MAS" "$command" --help)
+    while read -r _ key flag _; do
+        [ "$flag" != NULL ] || continue
+        grep -qE -- "--$flag(=[A-Z.]+)?( |\$)" <<<"$help" || bad "mas $command --help: no --$flag"
+        grep -qF -- "sets $key: " < <(tr -s ' \n' ' ' <<<"$help") || bad "mas $command --help: --$flag does not name $key"
+    done < <(option_rows runtime/engine/options.def)
+done
+
 # These commands set these options themselves.
 for pair in 'bench ctx' 'bench sequences' 'bench no-prefix-cache' 'perplexity no-prefix-cache' 'profile ctx' \
     'profile sequences' 'profile no-prefix-cache'; do

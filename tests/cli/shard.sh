@@ -26,7 +26,8 @@ PY
 figures() { python3 - "$1/summary.json" <<'PY'; }
 import json, sys
 d = json.load(open(sys.argv[1]))
-d.pop('engine', None)
+for k in ('engine', 'engine_covers'):
+    d.pop(k, None)
 d['run'].pop('sessions')
 def bare(x):
     if isinstance(x, dict):

@@ -26,6 +26,7 @@ all() {
         ! grep -q '&serve_option_set, &engine_option_set' "$1" || flags tools/serve/serve_options.def
         ! grep -q '&serve_option_set, &engine_option_set' "$1" || printf '%s\n' "$engine"
         ! grep -q 'clinic_argp' "$1" || options tools/cmd/clinic.c
+        ! grep -q 'clinic_argp' "$1" || ! grep -q '"options.def"' tools/cmd/clinic.c || printf '%s\n' "$engine"
         ! grep -q 'clinic_argp' "$1" || options tools/cmd/ranges.c
         ! grep -q '"one_case.h"' "$1" || [ "$1" = tools/cmd/one_case.c ] || all tools/cmd/one_case.c
     } | grep -vxF -- "${out:-no option}" || true

@@ -659,12 +659,19 @@ static void what_cannot_work_is_refused_at_the_start(void **state)
     (void)state;
     refuses((const char *[]){"strategy=oracle", NULL}, ERR_CONFIG, "there are panel, direct, cot");
     refuses((const char *[]){"planner.selection=full", NULL}, ERR_CONFIG,
-            "role_tokens.planner is 800, at least 2400");
+            "max_output_tokens is 800, at least 2400 are needed for role planner; "
+            "raise role_tokens.planner");
     refuses((const char *[]){"role_tokens.planner=50", NULL}, ERR_CONFIG, "at least 92");
     refuses((const char *[]){"role_tokens.aggregator=50", NULL}, ERR_CONFIG, "at least 64");
     refuses((const char *[]){"role_tokens.specialist=50", NULL}, ERR_CONFIG, "at least 96");
     refuses((const char *[]){"strategy=cot", "role_tokens.cot=50", NULL}, ERR_CONFIG,
             "at least 64");
+    /* by the key that the user wrote */
+    refuses(
+        (const char *[]){"strategy=cot", "max_output_tokens=24", NULL}, ERR_CONFIG,
+        "max_output_tokens is 24, at least 64 are needed for role answer; raise role_tokens.cot");
+    refuses((const char *[]){"strategy=cot", "max_output_tokens=900", "role_tokens.cot=24", NULL},
+            ERR_CONFIG, "role_tokens.cot is 24, at least 64 are needed for role answer; raise it");
     refuses((const char *[]){"planner.selection=fixed", "planner.fixed=[radiology]", NULL},
             ERR_CONFIG, "no specialty 'radiology'");
     refuses((const char *[]){"planner.selection=fixed", NULL}, ERR_CONFIG, "needs planner.fixed");

@@ -223,6 +223,81 @@ static void damage_is_repaired_into_the_own_part(void **state)
     test_rmdir(dir);
 }
 
+/* The trace of a run in which every question fails. */
+static void failures_of(const struct medqa *m, struct str *out)
+{
+    struct bench b;
+    struct err e;
+    char dir[256], path[300];
+    bench_mkdir(dir);
+    bench_open(&b, 1, (const char *[]){"strategy=cot", NULL});
+    b.script.mood = SCRIPT_ERROR;
+    b.script.error = ERR_DATA;
+    ok(bench_run(&b, m, dir, 1, NULL, &e));
+    ok(zio_read(path_of(dir, "traces.jsonl", path), TRACE_BYTES, out, &e));
+    bench_close(&b);
+    test_rmdir(dir);
+}
+
+static void has_retried(const char *dir, size_t results, size_t attempts, size_t files)
+{
+    struct trace_run r;
+    struct err e;
+    ok(trace_read(dir, &r, &e));
+    assert_int_equal(r.results.n, results);
+    assert_int_equal(retried_questions(&r.retried), attempts);
+    assert_int_equal(retried_attempts(&r.retried), attempts);
+    assert_int_equal(json_object_size(r.retried.files), files);
+    trace_run_free(&r);
+}
+
+static void failures_are_taken_out_of_every_file_up_to_the_records_asked_for(void **state)
+{
+    (void)state;
+    struct medqa m = {.n = 0};
+    struct trace *t = NULL;
+    struct str text = STR_INIT;
+    struct err e;
+    char dir[256], path[300];
+    bench_mkdir(dir);
+    bench_questions(&m, 6);
+    failures_of(&m, &text);
+    struct lease *l = take(dir, 0);
+    trace_close(open_trace(dir, &m, l));
+    append(dir, "traces.jsonl", text.s, text.len); /* of a run without a lease */
+    has_retried(dir, 6, 0, 0);
+    struct trace_options to = {.dir = dir,
+                               .identity = "{\"a\": 1}",
+                               .about = "{}",
+                               .data = &m,
+                               .lease = l,
+                               .asked = 4,
+                               .retry_failed = true};
+    ok(trace_open(&to, &t, &e));
+    assert_non_null(strstr(trace_notes(t), "4 failed questions are asked again"));
+    assert_int_equal(trace_results(t)->n, 2);
+    trace_close(t);
+    assert_int_not_equal(access(path_of(dir, "traces.jsonl", path), F_OK), 0);
+    assert_int_equal(access(path_of(dir, "traces.jsonl.old", path), F_OK), 0);
+    has_retried(dir, 2, 4, 1);
+    ok(trace_open(&to, &t, &e)); /* nothing is left to take out */
+    assert_null(strstr(trace_notes(t), "asked again"));
+    trace_close(t);
+    has_retried(dir, 2, 4, 1);
+    to.asked = 0;
+    ok(trace_open(&to, &t, &e));
+    assert_int_equal(trace_results(t)->n, 0);
+    assert_int_equal(access(path_of(dir, "traces-0001.jsonl.old", path), F_OK), 0);
+    ok(answer(t, &m, 6, "seed=1", &e));
+    ok(trace_seal(t, &e));
+    trace_close(t);
+    has_retried(dir, 6, 6, 2);
+    lease_give(l);
+    str_free(&text);
+    medqa_free(&m);
+    test_rmdir(dir);
+}
+
 static void a_shard_is_not_written_without_its_lease(void **state)
 {
     (void)state;
@@ -250,6 +325,7 @@ int main(void)
         cmocka_unit_test(holders_write_parts_of_their_own),
         cmocka_unit_test(the_highest_number_that_has_a_case_gives_it),
         cmocka_unit_test(damage_is_repaired_into_the_own_part),
+        cmocka_unit_test(failures_are_taken_out_of_every_file_up_to_the_records_asked_for),
         cmocka_unit_test(a_shard_is_not_written_without_its_lease),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -26,18 +26,13 @@
 
 enum { ONE_CASE = 8 }; /* calls of one case side by side */
 
-enum { OPT_SET = 0x2000, OPT_DEVICES, OPT_SEED, OPT_PROMPT_FORM, OPT_QUIET, OPT_TIMELINE };
+enum { OPT_SET = 0x2000, OPT_SEED, OPT_PROMPT_FORM, OPT_QUIET, OPT_TIMELINE };
 
 static const struct argp_option options[] = {
     {"config", 'c', "FILE", 0, "configuration; 'demo' and 'llama3_70b' are built in", 20},
-    {"model", 'm', "FILE", 0,
-     "same as --set model=FILE; without -c every other key has its default", 20},
     {"set", OPT_SET, "KEY=VALUE", 0, "sets one key, after the file; may be repeated", 20},
     {"strategy", 's', "NAME", 0, "same as --set strategy=NAME; one of ", 20},
     {"seed", OPT_SEED, "N", 0, "same as --set seed=N", 20},
-    {"threads", 't', "N", 0, "same as --set threads=N: CPU threads; 0 is every core", 20},
-    {"devices", OPT_DEVICES, "LIST", 0,
-     "same as --set devices=[LIST]: GPUs that share the layers of the model, as 0,1, or all", 20},
     {"prompt-form", OPT_PROMPT_FORM, "FORM", 0,
      "same as --set direct.prompt_form=FORM: chat, or lm-eval for the text of "
      "lm-evaluation-harness",
@@ -58,24 +53,16 @@ static error_t parse(int key, char *arg, struct argp_state *st)
         o->word = st->argv;
         o->n_word = st->argc;
         st->child_inputs[0] = &o->ranges;
+        st->child_inputs[1] = o;
         return 0;
     case 'c':
         o->config = arg;
-        return 0;
-    case 'm':
-        o->model = arg;
         return 0;
     case 's':
         o->strategy = arg;
         return 0;
     case OPT_SEED:
         o->seed = arg;
-        return 0;
-    case 't':
-        o->threads = arg;
-        return 0;
-    case OPT_DEVICES:
-        o->devices = arg;
         return 0;
     case OPT_PROMPT_FORM:
         o->prompt_form = arg;
@@ -112,7 +99,84 @@ static char *help(int key, const char *text, void *input)
     return copy ? copy : (char *)(uintptr_t)text;
 }
 
-static const struct argp_child ranged[] = {{&ranges_argp, 0, NULL, 0}, {0}};
+enum { ENGINE_ROW = 0x2100 }; /* argp's key of a row without a letter: its place after this */
+
+enum {
+#define X(ctype, member, ...) ROW_##member,
+#include "options.def"
+#undef X
+    N_ROWS
+};
+_Static_assert(N_ROWS <= CLINIC_ENGINE, "clinic_options.engine has a place for each row");
+
+/* Every row of the table of the engine's options; engine_help makes their texts. */
+static const struct argp_option engine_rows[] = {
+#define X(ctype, member, type, key, flag, letter, arg, ...)                                        \
+    {flag, letter ? letter : ENGINE_ROW + ROW_##member, arg, 0, key, 21},
+#include "options.def"
+#undef X
+    {0}};
+
+/* The row of argp's key; -1 = none. */
+static int engine_row(int key)
+{
+    for (int i = 0; i < N_ROWS; i++)
+        if (engine_rows[i].key == key)
+            return i;
+    return -1;
+}
+
+static error_t parse_engine(int key, char *arg, struct argp_state *st)
+{
+    struct clinic_options *o = st->input;
+    const int i = engine_row(key);
+    if (i < 0)
+        return ARGP_ERR_UNKNOWN;
+    if (i == ROW_model)
+        o->model = arg;
+    else
+        o->engine[i] = arg ? arg : "";
+    return 0;
+}
+
+/* The row's own text, without its default: that is the configuration's. */
+static char *engine_help(int key, const char *text, void *input)
+{
+    const int i = engine_row(key);
+    struct str s = STR_INIT;
+    char *copy = NULL;
+    (void)input;
+    if (i < 0)
+        return (char *)(uintptr_t)text;
+    struct option_row row = engine_option_set.row[i];
+    row.otherwise = "";
+    str_addf(&s, "sets %s: ", row.key);
+    option_help(&row, &s);
+    if (i == ROW_model)
+        str_adds(&s, "; without -c every other key has its default");
+    copy = s.failed ? NULL : mem_strndup(s.s, s.len);
+    str_free(&s);
+    return copy ? copy : (char *)(uintptr_t)text;
+}
+
+static const struct argp engine_argp = {engine_rows, parse_engine, 0, 0, 0, engine_help, 0};
+
+const char *clinic_flag(const struct clinic_options *o, int *at, const char **key)
+{
+    while (*at < N_ROWS) {
+        const struct option_row *row = &engine_option_set.row[(*at)++];
+        if (!o->engine[row - engine_option_set.row])
+            continue;
+        *key = row->key;
+        return row->flag;
+    }
+    return NULL;
+}
+
+static const struct argp_child ranged[] = {
+    {&ranges_argp, 0, NULL, 0},
+    {&engine_argp, 0, "Model and machine, each in place of --set KEY=VALUE:", 21},
+    {0}};
 
 const struct argp clinic_argp = {options, parse, 0, 0, ranged, help, 0};
 
@@ -129,17 +193,35 @@ static int set_key(struct config *c, const char *key, const char *value, struct 
     return rc;
 }
 
-static int set_devices(struct config *c, const char *list, struct err *e)
+static int set_list(struct config *c, const struct option_row *row, const char *list, struct err *e)
 {
     struct str s = STR_INIT;
     if (!*list)
-        FAIL(e, ERR_USAGE, "--devices is ''; it takes numbers of GPUs, as 0,1, or all");
+        FAIL(e, ERR_USAGE, "--%s is ''; it takes numbers of GPUs, as 0,1, or all", row->flag);
     str_addf(&s, "[%s]", list);
     int rc = str_ok(&s, "a setting", e);
     if (rc == 0)
-        rc = set_key(c, "devices", s.s, e);
+        rc = set_key(c, row->key, s.s, e);
     str_free(&s);
     return rc;
+}
+
+/* Sets the keys of the engine's flags that were given. */
+static int set_engine(const struct clinic_options *o, struct config *c, struct err *e)
+{
+    for (int i = 0; i < N_ROWS; i++) {
+        const struct option_row *row = &engine_option_set.row[i];
+        const char *text = o->engine[i];
+        if (!text)
+            continue;
+        if (row->type == OPTION_LIST)
+            TRY(set_list(c, row, text, e));
+        else if (row->arg)
+            TRY(set_key(c, row->key, text, e));
+        else
+            TRY(set_key(c, row->key, row->type == OPTION_NOT ? "false" : "true", e));
+    }
+    return 0;
 }
 
 /* The strategy of a run that stops after the plan. given: by name on the command line. */
@@ -156,12 +238,15 @@ static int choose_planning(struct config *c, bool given, struct err *e)
     return strategy_makes_plan(s, e);
 }
 
-/* Does a --set name the key? */
+/* Does a --set or a flag of the engine's table name the key? */
 static bool sets_key(const struct clinic_options *o, const char *key)
 {
     const size_t n = strlen(key);
     for (int i = 0; i < o->n_set; i++)
         if (!strncmp(o->set[i], key, n) && o->set[i][n] == '=')
+            return true;
+    for (int i = 0; i < N_ROWS; i++)
+        if (o->engine[i] && !strcmp(engine_option_set.row[i].key, key))
             return true;
     return false;
 }
@@ -212,10 +297,7 @@ static int read_config(const struct clinic_options *o, bool plan_only, struct co
         TRY(choose_planning(c, o->strategy, e));
     if (o->seed)
         TRY(set_key(c, "seed", o->seed, e));
-    if (o->threads)
-        TRY(set_key(c, "threads", o->threads, e));
-    if (o->devices)
-        TRY(set_devices(c, o->devices, e));
+    TRY(set_engine(o, c, e));
     if (o->data_format)
         TRY(set_key(c, "data_format", o->data_format, e));
     if (o->prompt_form)

@@ -17,17 +17,18 @@
 #include "run.h"
 #include "strategy.h"
 
-#define CLINIC_SETS 192 /* --set, or every setting of a recorded run */
+#define CLINIC_SETS 192  /* --set, or every setting of a recorded run */
+#define CLINIC_ENGINE 64 /* rows of the engine's table */
 
 struct clinic_options { /* input of clinic_argp */
     const char *config;
     const char *model;            /* NULL = the configuration's */
     const char *set[CLINIC_SETS]; /* "key=value" */
     int n_set;
-    const char *strategy;    /* NULL = the configuration's */
-    const char *seed;        /* NULL likewise */
-    const char *threads;     /* NULL likewise */
-    const char *devices;     /* "0,1"; NULL likewise */
+    const char *strategy; /* NULL = the configuration's */
+    const char *seed;     /* NULL likewise */
+    /* by row of engine_option_set: the text of its flag, "" of a switch; NULL likewise */
+    const char *engine[CLINIC_ENGINE];
     const char *prompt_form; /* NULL likewise */
     const char *data_format; /* NULL likewise */
     bool quiet;
@@ -44,9 +45,12 @@ struct clinic_options { /* input of clinic_argp */
     bool or_demo;
     bool experiment; /* the configuration may hold an experiment (grid.h) */
 };
-/* -c, -m/--model, --set, -s/--strategy, --seed, --prompt-form, --quiet, --timeline, and those of
- * ranges.h: child parser. */
+/* -c, --set, -s/--strategy, --seed, --prompt-form, --quiet, --timeline, those of ranges.h, and
+ * every flag of the engine's table, which sets its key: child parser. */
 extern const struct argp clinic_argp;
+/* The flag of the engine's table that was given, from row *at on, and its key; *at moves after it.
+ * NULL = no more. The model's flag is left out. */
+const char *clinic_flag(const struct clinic_options *o, int *at, const char **key);
 
 struct clinic {
     struct config config;

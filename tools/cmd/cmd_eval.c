@@ -121,7 +121,9 @@ static const struct argp_option rows[] = {
     {"force-new", OPT_FORCE_NEW, 0, 0, "start again in DIR; its old content moves to DIR/old-N", 2},
     {"repair", OPT_REPAIR, 0, 0, "drop cases whose trace is damaged and ask them again", 2},
     {"retry-failed", OPT_RETRY_FAILED, 0, 0,
-     "ask the failed questions of a run again; the former trace is kept in the folder", 2},
+     "ask the failed questions among the records of this start again. run.json, summary.json and "
+     "the table say how many; the former trace is kept in the folder",
+     2},
     {0}};
 
 static error_t parse(int key, char *arg, struct argp_state *st)
@@ -656,6 +658,8 @@ static int refuse_factor(const struct config *base, const char *key, size_t n, c
 static int experiment(const struct options *o, const struct config *base, struct err *e)
 {
     const struct clinic_options *k = &o->clinic;
+    const char *flag, *key = NULL;
+    char named[64];
     const struct grid_request r = {.clinic = k,
                                    .base = base,
                                    .data = o->data,
@@ -684,6 +688,10 @@ static int experiment(const struct options *o, const struct config *base, struct
         TRY(refuse_factor(base, "strategy", 8, "--strategy", e));
     if (k->seed)
         TRY(refuse_factor(base, "seed", 4, "--seed", e));
+    for (int at = 0; (flag = clinic_flag(k, &at, &key)) != NULL;) {
+        snprintf(named, sizeof named, "--%s", flag);
+        TRY(refuse_factor(base, key, strlen(key), named, e));
+    }
     for (int i = 0; i < k->n_set; i++)
         TRY(refuse_factor(base, k->set[i], strcspn(k->set[i], "="), "--set", e));
     return grid_run(&r, e);

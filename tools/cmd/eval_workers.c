@@ -398,8 +398,9 @@ static int finish(const struct eval_workers_ask *a, const char *dir, struct trac
         FAIL(
             e, ERR_ITEMS,
             "%zu of %zu questions failed, %zu of %zu records were rejected (all counted as wrong); "
-            "results.csv and the traces in %s name them",
-            r->failed, r->total, asked->rejected, asked->records, dir);
+            "results.csv and the traces in %s name them%s",
+            r->failed, r->total, asked->rejected, asked->records, dir,
+            r->failed ? "; mas eval --retry-failed asks failed ones again" : "");
     return 0;
 }
 

@@ -4,6 +4,7 @@
  * or owner is kept.
  *
  *   NAME/run.json, records.jsonl, traces.jsonl[.gz], summary.json, results.csv
+ *   NAME/traces.jsonl.gz.old, ..    former traces whose failed attempts were replaced (retried.h)
  *   NAME/review/manifest.json       size and sha256 of every other file; hashes of the run
  *   NAME/review/config.json         the settings
  *   NAME/review/prompts/S/..        prompts and schemas of the strategy, and shared forms

@@ -13,6 +13,7 @@
 #include "gridcell.h"
 #include "jdoc.h"
 #include "jscan.h"
+#include "manifest.h"
 #include "medqa.h"
 #include "outfile.h"
 #include "recorded.h"
@@ -140,9 +141,34 @@ static bool collect_sealed(const char *dir)
            trace_plain(&f, &plain, &ignored) == 0 && !plain;
 }
 
+/* The former traces that run.json names. A lost one stays lost: mas verify finds it missing. */
+static int collect_former(struct bundle *b, const char *dir, struct err *e)
+{
+    char path[1200];
+    struct str text = STR_INIT;
+    struct retried r = {.ids = NULL};
+    json_t *doc = NULL, *v;
+    const char *name;
+    int rc;
+    snprintf(path, sizeof path, "%s/run.json", dir);
+    TRY_DONE(zio_read(path, MANIFEST_BYTES, &text, e));
+    TRY_DONE(jdoc_load(text.s, text.len, &doc, e));
+    TRY_DONE(retried_read(doc, &r, e));
+    json_object_foreach(r.files, name, v)
+    {
+        TRY_DONE(collect_named(b, dir, name, e));
+    }
+done:
+    retried_free(&r);
+    json_decref(doc);
+    str_free(&text);
+    return rc;
+}
+
 static int collect_folder(struct bundle *b, const char *dir, bool *renewed, struct err *e)
 {
     *renewed = false;
+    TRY(collect_former(b, dir, e));
     TRY(collect_named(b, dir, "records.jsonl", e));
     TRY(collect_named(b, dir, VARY_FILE, e));
     if (!collect_sealed(dir)) {

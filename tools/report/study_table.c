@@ -179,6 +179,23 @@ static void table(const struct study *s, struct str *out, const char *id, const 
     str_adds(out, "</tbody></table></div>\n");
 }
 
+/* The runs whose failed attempts were replaced: their failures are fewer than they were. */
+static void asked_again(const struct study *s, struct str *out)
+{
+    for (size_t i = 0; i < s->n; i++) {
+        struct str text = STR_INIT;
+        retried_text(&s->run[i].sum.retried, &text);
+        if (text.len) {
+            str_addf(out, "<p class=\"soft\" data-retried=\"%zu\">Run %zu, asked again: ", i,
+                     i + 1);
+            html_texts(out, text.s);
+            str_adds(out, ".</p>\n");
+        }
+        out->failed |= text.failed;
+        str_free(&text);
+    }
+}
+
 void study_table_runs(const struct study *s, struct str *out)
 {
     static const char *const results[] = {
@@ -210,6 +227,7 @@ void study_table_runs(const struct study *s, struct str *out)
         str_adds(out, "<p class=\"soft\">A partial run has records that are not run yet. Its "
                       "interval begins as if all of them were wrong, and ends as if all were "
                       "right.</p>\n");
+    asked_again(s, out);
     table(s, out, "costs",
           "Cost of a finished question: means, and the median of the seconds. Computed: prompt "
           "tokens not from the cache, thinking and new tokens.",

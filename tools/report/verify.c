@@ -70,29 +70,35 @@ done:
 
 /* ---- the manifest of a bundle ---------------------------------------------------------------- */
 
-static int check_file(struct verify_check *c, const json_t *row, int *bad, struct err *e)
+int verify_file(struct verify_check *c, const struct verify_listed *f, int *bad, struct err *e)
 {
     char path[1200], hex[65];
-    const char *name = NULL, *hash = NULL;
-    json_int_t bytes = 0;
     size_t n = 0;
-    TRY(jdoc_string(row, "name", &name, e));
-    TRY(jdoc_string(row, "sha256", &hash, e));
-    TRY(jdoc_int(row, "bytes", 0, INT64_MAX, &bytes, e));
-    if (strstr(name, "..") || name[0] == '/')
-        FAIL(e, ERR_DATA, "the name '%.80s' leads out of the folder", name);
-    if (!verify_at_hand(c, name, path)) {
-        verify_say(c, DIFFERS, "%s: missing; the manifest lists it", name);
+    if (!verify_at_hand(c, f->name, path)) {
+        verify_say(c, DIFFERS, "%s: missing; %s lists it", f->name, f->by);
         (*bad)++;
         return 0;
     }
     TRY(hash_of(path, hex, &n, e));
-    if (strcmp(hex, hash) != 0) {
-        verify_say(c, DIFFERS, "%s: %zu bytes of sha256 %s; the manifest has %lld bytes of %.64s",
-                   name, n, hex, (long long)bytes, hash);
+    if (strcmp(hex, f->sha256) != 0) {
+        verify_say(c, DIFFERS, "%s: %zu bytes of sha256 %s; %s has %lld bytes of %.64s", f->name, n,
+                   hex, f->by, (long long)f->bytes, f->sha256);
         (*bad)++;
     }
     return 0;
+}
+
+static int check_file(struct verify_check *c, const json_t *row, int *bad, struct err *e)
+{
+    struct verify_listed f = {.by = "the manifest"};
+    json_int_t bytes = 0;
+    TRY(jdoc_string(row, "name", &f.name, e));
+    TRY(jdoc_string(row, "sha256", &f.sha256, e));
+    TRY(jdoc_int(row, "bytes", 0, INT64_MAX, &bytes, e));
+    f.bytes = bytes;
+    if (strstr(f.name, "..") || f.name[0] == '/')
+        FAIL(e, ERR_DATA, "the name '%.80s' leads out of the folder", f.name);
+    return verify_file(c, &f, bad, e);
 }
 
 int verify_manifest(struct verify_check *c, struct err *e)
@@ -472,6 +478,7 @@ int verify_folder(const struct verify_options *o, struct verify *out, struct err
     TRY_DONE(check_versions(&c, e));
     TRY_DONE(check_trace(&c, e));
     if (c.has_run) {
+        TRY_DONE(verify_former(&c, e));
         TRY_DONE(check_calls(&c, e));
         TRY_DONE(verify_figures(&c, e));
     }

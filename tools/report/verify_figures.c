@@ -131,8 +131,9 @@ static void figures_compare(const json_t *was, const json_t *now, bool roles, bo
     json_t *v;
     json_object_foreach((json_t *)(uintptr_t)was, key, v)
     {
-        if (!strcmp(key, "engine") || !strcmp(key, "run") || !strcmp(key, "stopped") ||
-            (!roles && !strcmp(key, "by_role")) || (lax && !json_object_get(now, key)))
+        if (!strcmp(key, "engine") || !strcmp(key, "engine_covers") || !strcmp(key, "run") ||
+            !strcmp(key, "stopped") || (!roles && !strcmp(key, "by_role")) ||
+            (lax && !json_object_get(now, key)))
             continue;
         figures_member(key, v, json_object_get(now, key), d);
     }

@@ -30,8 +30,18 @@ int verify_found(struct verify_check *c, int rc, const struct err *why, const ch
 /* Is the file in the folder? path gets its name. */
 bool verify_at_hand(const struct verify_check *c, const char *name, char path[1200]);
 
+/* Compares a file of the folder with its size in bytes and its hash, as `by` lists them. A missing
+ * file and another hash are findings, which *bad counts. ERR_IO, ERR_NOMEM. */
+struct verify_listed {
+    const char *name, *by, *sha256;
+    int64_t bytes;
+};
+int verify_file(struct verify_check *c, const struct verify_listed *f, int *bad, struct err *e);
+
 /* The files of a bundle against review/manifest.json. */
 int verify_manifest(struct verify_check *c, struct err *e);
+/* The former traces against the names, hashes and replaced attempts of run.json (retried.h). */
+int verify_former(struct verify_check *c, struct err *e);
 /* results.csv and all figures of run.json and summary.json, against those of the trace. Figures
  * that are exactly those of the trace's first cases are older than the trace: a kill leaves such.
  * ERR_NOMEM and errors of reading. */
