@@ -148,8 +148,8 @@ static void cpu_attention_item(const struct attention_job *j, int kv_head, int s
     j->k->attention(&item);
 }
 
-/* Items of a prompt in an order of alternating length: the first, the last, then the second.
- * Later rows see more positions, so ranges of neighbours would take unequal times. With a prompt of 512
+/* Items of a prompt in an order of alternating length: the first, the last, then the second. Later
+ * rows see more positions, so ranges of neighbours would take unequal times. With a prompt of 512
  * tokens of SmolLM2-135M and two threads, a layer takes 1,128 us instead of 1,292. (AMD EPYC, Zen
  * 5, 2026-11-30.) */
 static int64_t cpu_attention_turn(int64_t i, int64_t n)
