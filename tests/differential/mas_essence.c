@@ -19,7 +19,8 @@ static const char *const volatile_call[] = {"n_cached",   "n_pass",  "n_drafted"
                                             "joules",     "crc",     NULL};
 static const char *const volatile_case[] = {"cached_tokens",    "seconds", "ended", "joules",
                                             "joules_per_token", "energy",  "crc",   NULL};
-static const char *const volatile_summary[] = {"engine", "run", "energy", "energy_gap", NULL};
+static const char *const volatile_summary[] = {"engine", "engine_covers", "run",
+                                               "energy", "energy_gap",    NULL};
 static const char *const volatile_question[] = {
     "cached_tokens", "seconds_mean",     "seconds_median",       "seconds_p95", "joules",
     "joules_n",      "joules_per_token", "joules_per_new_token", "cost_usd",    NULL};
