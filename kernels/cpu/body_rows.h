@@ -1,7 +1,7 @@
 /*
  * body_rows: element-wise ops and rmsnorm of one row, in v16. Included by cpu_kernel_*.c only. The
- * tail is left out where there is none: a masked access that touches nothing still costs up to a
- * few hundred cycles.
+ * tail is left out where there is none. For 16 elements it took four fifths of kernel_add's time,
+ * about 80 cycles. (perf record, prompt of SmolLM2-135M, one thread, AMD EPYC, Zen 5, 2026-11-30.)
  */
 
 static void kernel_add(const float *x, float *y, int64_t n)

@@ -53,16 +53,6 @@ static struct engine_options several(struct engine_options o, const char *list)
     return o;
 }
 
-/* Number of GPUs that have layers. */
-static int used(const struct engine *en)
-{
-    const struct plan *p = engine_info(en)->plan;
-    int n = 0;
-    for (int d = 0; d < p->n_device; d++)
-        n += p->share[d].n > 0;
-    return n;
-}
-
 static struct jobs *run_on_one(const struct engine_options *o)
 {
     struct engine *en = open_engine(o);
@@ -86,12 +76,12 @@ static void compare(const struct jobs *want, const struct engine_options *o, int
     struct engine *en = open_engine(o);
     struct jobs *js = some_jobs(en);
     const struct plan *p = engine_info(en)->plan;
-    print_message("%s: %d GPUs, %d micro-batches from %d rows on, %s\n", what, used(en), p->n_micro,
-                  p->micro_rows, plan_is_resident(p) ? "resident" : "not resident");
+    print_message("%s: %d GPUs, %d micro-batches from %d rows on, %s\n", what, serve_gpus_used(en),
+                  p->n_micro, p->micro_rows, plan_is_resident(p) ? "resident" : "not resident");
     if (least > 1)
         assert_int_equal(p->split, split);
-    if (used(en) < least)
-        fail_msg("%s: %d GPUs have layers, wanted %d", what, used(en), least);
+    if (serve_gpus_used(en) < least)
+        fail_msg("%s: %d GPUs have layers, wanted %d", what, serve_gpus_used(en), least);
     jobs_run(en, js);
     jobs_equal(want, js, what);
     if (st)
@@ -117,8 +107,8 @@ static struct engine_options limited(struct engine_options o, double part, int n
     o.vram_bytes = workspace + o.kv_bytes + (uint64_t)(part * (double)p->weight_bytes);
     print_message(
         "%d GPUs without limits; workspace %llu KiB, weights %llu KiB, context %llu KiB\n",
-        used(en), (unsigned long long)workspace >> 10, (unsigned long long)p->weight_bytes >> 10,
-        (unsigned long long)context >> 10);
+        serve_gpus_used(en), (unsigned long long)workspace >> 10,
+        (unsigned long long)p->weight_bytes >> 10, (unsigned long long)context >> 10);
     engine_close(en);
     return o;
 }
@@ -242,7 +232,7 @@ static void a_prefix_is_found_on_both_gpus(void **state)
         cushim_apart(0, 1, way == 1);
         cushim_lazy(way != 0);
         en = open_engine(&two);
-        assert_int_equal(used(en), 2);
+        assert_int_equal(serve_gpus_used(en), 2);
         struct jobs *js = alike(en), *other = some_jobs(en);
         for (int turn = 0; turn < 2; turn++) {
             const int cached = run_alike(en, js);
@@ -374,7 +364,7 @@ static void a_lost_gpu_ends_the_engine_with_its_name(void **state)
         for (long n = 0; n < 600; n += 500) {
             char first[512], again[512], name[16];
             struct engine *en = open_engine(&two);
-            assert_int_equal(used(en), 2);
+            assert_int_equal(serve_gpus_used(en), 2);
             cushim_lose(gpu, n);
             run_to_the_error(en, first, sizeof first);
             run_to_the_error(en, again, sizeof again);

@@ -15,6 +15,7 @@
 #include "grammar.h"
 #include "mixture.h"
 #include "rng.h"
+#include "serve.h"
 #include "span_log.h"
 #include "synth.h"
 #include "tokenizer.h"
@@ -578,16 +579,6 @@ static int find_model(const struct crowd_trial *t, const struct crowd_place *p, 
     return access(path, R_OK) == 0 ? 0 : synth_random("tiny", mix, 1, path, e);
 }
 
-/* Number of GPUs that have layers. */
-static int used(const struct engine *en)
-{
-    const struct plan *p = engine_info(en)->plan;
-    int n = 0;
-    for (int d = 0; d < p->n_device; d++)
-        n += p->share[d].n > 0;
-    return n;
-}
-
 static bool has_files(const char *folder)
 {
     DIR *d = opendir(folder);
@@ -637,7 +628,7 @@ int crowd_run(const struct crowd_trial *t, const struct crowd_place *p, struct c
     if (rc == 0)
         rc = open_limited(&o, t->option[CROWD_VRAM], &en, told, &e);
     if (rc == 0) {
-        told->spread += used(en) > 1;
+        told->spread += serve_gpus_used(en) > 1;
         told->packed += o.packed_cache && t->mixture && has_files(packed);
         crowd_init(&many, t, en, false);
         run_events(&many);

@@ -149,6 +149,15 @@ const struct plan_rates serve_slow_rates = {.vram = 1e12,
                                             .hop_s = 1e-7,
                                             .step_s = 1e-6};
 
+int serve_gpus_used(const struct engine *en)
+{
+    const struct plan *p = engine_info(en)->plan;
+    int n = 0;
+    for (int d = 0; d < p->n_device; d++)
+        n += p->share[d].n > 0;
+    return n;
+}
+
 struct engine_options serve_options(void)
 {
     return (struct engine_options){.model = TEST_GOLDEN "/logits_llama_gqa.gguf",

@@ -32,6 +32,8 @@ void jobs_equal(const struct jobs *a, const struct jobs *b, const char *what);
 
 /* Options for the committed tiny model (GQA, 2 layers); backend "cpu", 2 threads. */
 struct engine_options serve_options(void);
+/* Number of GPUs that have layers. */
+int serve_gpus_used(const struct engine *en);
 /* Made-up GPUs that compute slowly: rows cost time, so steps on several are cut into
  * micro-batches. */
 extern const struct plan_rates serve_slow_rates;

@@ -197,31 +197,46 @@ static void check_same(const struct medqa *m, const char *dir)
     str_free(&b);
 }
 
+struct stage { /* the questions, folder and outcome of a test */
+    struct medqa m;
+    struct workers_outcome out;
+    char dir[256];
+};
+
+static void stage_open(struct stage *g, int n_question)
+{
+    *g = (struct stage){.m = {.n = 0}};
+    bench_mkdir(g->dir);
+    bench_questions(&g->m, n_question);
+}
+
+static void stage_close(struct stage *g)
+{
+    str_free(&g->out.figures);
+    medqa_free(&g->m);
+    test_rmdir(g->dir);
+}
+
 static void the_replies_are_those_of_one_process(void **state)
 {
     (void)state;
     for (int n = 1; n <= 5; n += 2) {
-        struct medqa m = {.n = 0};
-        struct workers_outcome out;
+        struct stage g;
         struct err e;
-        char dir[256];
-        bench_mkdir(dir);
-        bench_questions(&m, 40);
-        struct scene s = {.m = &m, .dir = dir};
-        ok(run(&s, n, NULL, &out, &e));
-        assert_int_equal(out.progress.done, 40);
-        assert_int_equal(out.progress.fresh, 40);
-        assert_int_equal(out.deaths, 0);
+        stage_open(&g, 40);
+        struct scene s = {.m = &g.m, .dir = g.dir};
+        ok(run(&s, n, NULL, &g.out, &e));
+        assert_int_equal(g.out.progress.done, 40);
+        assert_int_equal(g.out.progress.fresh, 40);
+        assert_int_equal(g.out.deaths, 0);
         if (n == 1)
-            assert_string_equal(out.figures.s, "[{\"x\": 1}]");
-        check_same(&m, dir);
-        str_free(&out.figures);
-        ok(run(&s, n, NULL, &out, &e)); /* nothing is asked again */
-        assert_int_equal(out.progress.fresh, 0);
-        assert_int_equal(out.progress.done, 40);
-        str_free(&out.figures);
-        medqa_free(&m);
-        test_rmdir(dir);
+            assert_string_equal(g.out.figures.s, "[{\"x\": 1}]");
+        check_same(&g.m, g.dir);
+        str_free(&g.out.figures);
+        ok(run(&s, n, NULL, &g.out, &e)); /* nothing is asked again */
+        assert_int_equal(g.out.progress.fresh, 0);
+        assert_int_equal(g.out.progress.done, 40);
+        stage_close(&g);
     }
 }
 
@@ -231,54 +246,44 @@ static void a_question_that_ends_workers_is_failed_by_name(void **state)
     static const int how[] = {SIGSEGV, SIGKILL, 0};
     for (size_t i = 0; i < 3; i++) {
         for (int n = 1; n <= 2; n++) {
-            struct medqa m = {.n = 0};
-            struct workers_outcome out;
-            struct trace_run r;
+            struct stage g;
             struct err e;
-            char dir[256];
-            bench_mkdir(dir);
-            bench_questions(&m, 30);
-            struct scene s = {.m = &m, .dir = dir, .killer = m.question[11].id, .how = how[i]};
-            ok(run(&s, n, NULL, &out, &e));
-            assert_int_equal(out.deaths, WORKERS_KILLS);
-            assert_int_equal(out.failed_by_deaths, 1);
-            assert_int_equal(out.progress.failed, 1);
-            ok(trace_read(dir, &r, &e));
+            struct trace_run r;
+            stage_open(&g, 30);
+            struct scene s = {
+                .m = &g.m, .dir = g.dir, .killer = g.m.question[11].id, .how = how[i]};
+            ok(run(&s, n, NULL, &g.out, &e));
+            assert_int_equal(g.out.deaths, WORKERS_KILLS);
+            assert_int_equal(g.out.failed_by_deaths, 1);
+            assert_int_equal(g.out.progress.failed, 1);
+            ok(trace_read(g.dir, &r, &e));
             assert_int_equal(r.results.n, 30);
             for (size_t k = 0; k < 30; k++)
                 assert_int_equal(r.results.r[k].state == CONSULT_FAILED, k == 11);
             assert_non_null(strstr(r.results.r[11].why, "4 worker processes ended"));
             trace_run_free(&r);
-            str_free(&out.figures);
-            medqa_free(&m);
-            test_rmdir(dir);
+            stage_close(&g);
         }
     }
 }
 
-/* Deaths at random questions: no case is lost, none is there twice. */
 /* One death alone may have another cause: the question is asked once more. */
 static void a_question_may_end_one_worker_alone(void **state)
 {
     (void)state;
-    struct medqa m = {.n = 0};
-    struct workers_outcome out;
+    struct stage g;
     struct err e;
-    char dir[256];
-    bench_mkdir(dir);
-    bench_questions(&m, 30);
-    struct scene s = {.m = &m,
-                      .dir = dir,
-                      .killer = m.question[11].id,
+    stage_open(&g, 30);
+    struct scene s = {.m = &g.m,
+                      .dir = g.dir,
+                      .killer = g.m.question[11].id,
                       .how = SIGKILL,
                       .spared = WORKERS_ALONE + 1};
-    ok(run(&s, 2, NULL, &out, &e));
-    assert_int_equal(out.deaths, WORKERS_ALONE + 1);
-    assert_int_equal(out.progress.failed, 0);
-    check_same(&m, dir);
-    str_free(&out.figures);
-    medqa_free(&m);
-    test_rmdir(dir);
+    ok(run(&s, 2, NULL, &g.out, &e));
+    assert_int_equal(g.out.deaths, WORKERS_ALONE + 1);
+    assert_int_equal(g.out.progress.failed, 0);
+    check_same(&g.m, g.dir);
+    stage_close(&g);
 }
 
 /* With room for all questions a worker takes two thirds of its part, so that some are left for the
@@ -286,125 +291,97 @@ static void a_question_may_end_one_worker_alone(void **state)
 static void a_worker_leaves_questions_to_others(void **state)
 {
     (void)state;
-    struct medqa m = {.n = 0};
-    struct workers_outcome out;
+    struct stage g;
     struct err e;
-    char dir[256];
-    bench_mkdir(dir);
-    bench_questions(&m, 120);
-    struct scene s = {.m = &m, .dir = dir, .slots = 120};
-    ok(run(&s, 2, NULL, &out, &e));
+    stage_open(&g, 120);
+    struct scene s = {.m = &g.m, .dir = g.dir, .slots = 120};
+    ok(run(&s, 2, NULL, &g.out, &e));
     print_message("at most %d of 120 questions in flight in one of two workers\n", s.most);
     assert_true(s.most > 4 && s.most <= 120 / 2 * 2 / 3);
-    check_same(&m, dir);
-    str_free(&out.figures);
-    medqa_free(&m);
-    test_rmdir(dir);
+    check_same(&g.m, g.dir);
+    stage_close(&g);
 }
 
+/* Deaths at random questions: no case is lost, none is there twice. */
 static void random_deaths_lose_nothing(void **state)
 {
     (void)state;
-    struct medqa m = {.n = 0};
-    struct workers_outcome out;
-    struct trace_run r;
+    struct stage g;
     struct err e;
-    char dir[256];
-    bench_mkdir(dir);
-    bench_questions(&m, 200);
-    struct scene s = {.m = &m, .dir = dir, .how = SIGKILL, .kills = 8, .slots = 3};
-    ok(run(&s, 3, NULL, &out, &e));
-    assert_true(out.deaths >= 5);
-    ok(trace_read(dir, &r, &e));
+    struct trace_run r;
+    stage_open(&g, 200);
+    struct scene s = {.m = &g.m, .dir = g.dir, .how = SIGKILL, .kills = 8, .slots = 3};
+    ok(run(&s, 3, NULL, &g.out, &e));
+    assert_true(g.out.deaths >= 5);
+    ok(trace_read(g.dir, &r, &e));
     assert_int_equal(r.results.n, 200);
-    assert_int_equal(out.progress.done, 200);
-    if (!out.failed_by_deaths)
-        check_same(&m, dir);
+    assert_int_equal(g.out.progress.done, 200);
+    if (!g.out.failed_by_deaths)
+        check_same(&g.m, g.dir);
     trace_run_free(&r);
-    str_free(&out.figures);
-    medqa_free(&m);
-    test_rmdir(dir);
+    stage_close(&g);
 }
 
 static void a_worker_that_never_gets_ready_ends_the_run(void **state)
 {
     (void)state;
-    struct medqa m = {.n = 0};
-    struct workers_outcome out;
+    struct stage g;
     struct err e;
-    char dir[256];
-    bench_mkdir(dir);
-    bench_questions(&m, 3);
-    struct scene s = {.m = &m, .dir = dir, .how = -1};
-    fails(run(&s, 2, NULL, &out, &e), ERR_AGAIN, "the last one with exit code 9");
-    str_free(&out.figures);
-    medqa_free(&m);
-    test_rmdir(dir);
+    stage_open(&g, 3);
+    struct scene s = {.m = &g.m, .dir = g.dir, .how = -1};
+    fails(run(&s, 2, NULL, &g.out, &e), ERR_AGAIN, "the last one with exit code 9");
+    stage_close(&g);
 }
 
 static void errors_of_a_worker_end_the_run(void **state)
 {
     (void)state;
-    struct medqa m = {.n = 0};
-    struct workers_outcome out;
+    struct stage g;
     struct err e;
-    char dir[256];
-    bench_mkdir(dir);
-    bench_questions(&m, 30);
-    struct scene s = {.m = &m, .dir = dir, .error = ERR_IO};
-    fails(run(&s, 2, NULL, &out, &e), ERR_IO, "the disk of worker");
-    str_free(&out.figures);
-    test_rmdir(dir); /* either worker may be ready first, and its identity begins the run */
-    bench_mkdir(dir);
-    s = (struct scene){.m = &m, .dir = dir, .identity = {good, "{\"seed\": 2}"}, .slots = 1};
-    fails(run(&s, 2, NULL, &out, &e), ERR_CONFIG, "another model, prompts or options");
-    str_free(&out.figures);
-    medqa_free(&m);
-    test_rmdir(dir);
+    stage_open(&g, 30);
+    struct scene s = {.m = &g.m, .dir = g.dir, .error = ERR_IO};
+    fails(run(&s, 2, NULL, &g.out, &e), ERR_IO, "the disk of worker");
+    str_free(&g.out.figures);
+    test_rmdir(g.dir); /* either worker may be ready first, and its identity begins the run */
+    bench_mkdir(g.dir);
+    s = (struct scene){.m = &g.m, .dir = g.dir, .identity = {good, "{\"seed\": 2}"}, .slots = 1};
+    fails(run(&s, 2, NULL, &g.out, &e), ERR_CONFIG, "another model, prompts or options");
+    stage_close(&g);
 }
 
 static void a_stop_keeps_the_finished_cases(void **state)
 {
     (void)state;
-    struct medqa m = {.n = 0};
-    struct workers_outcome out;
+    struct stage g;
     struct err e;
-    char dir[256];
     atomic_int stop = 1;
-    bench_mkdir(dir);
-    bench_questions(&m, 50);
-    struct scene s = {.m = &m, .dir = dir};
-    fails(run(&s, 2, &stop, &out, &e), ERR_CANCEL, "stopped");
-    str_free(&out.figures);
+    stage_open(&g, 50);
+    struct scene s = {.m = &g.m, .dir = g.dir};
+    fails(run(&s, 2, &stop, &g.out, &e), ERR_CANCEL, "stopped");
+    str_free(&g.out.figures);
     stop = 0;
-    ok(run(&s, 2, &stop, &out, &e));
-    assert_int_equal(out.progress.done, 50);
-    str_free(&out.figures);
-    check_same(&m, dir);
-    medqa_free(&m);
-    test_rmdir(dir);
+    ok(run(&s, 2, &stop, &g.out, &e));
+    assert_int_equal(g.out.progress.done, 50);
+    str_free(&g.out.figures);
+    check_same(&g.m, g.dir);
+    stage_close(&g);
 }
 
 /* A worker that hangs is named, and its questions are asked again once it has been ended. */
 static void a_silent_worker_is_named(void **state)
 {
     (void)state;
-    struct medqa m = {.n = 0};
-    struct workers_outcome out;
+    struct stage g;
     struct err e;
-    char dir[256];
-    bench_mkdir(dir);
-    bench_questions(&m, 20);
+    stage_open(&g, 20);
     struct scene s = {
-        .m = &m, .dir = dir, .killer = m.question[7].id, .how = SIGSTOP, .silence_s = 0.3};
-    ok(run(&s, 2, NULL, &out, &e));
-    assert_int_equal(out.silent, WORKERS_KILLS);
-    assert_int_equal(out.deaths, WORKERS_KILLS);
-    assert_int_equal(out.progress.done, 20);
-    assert_int_equal(out.progress.failed, 1);
-    str_free(&out.figures);
-    medqa_free(&m);
-    test_rmdir(dir);
+        .m = &g.m, .dir = g.dir, .killer = g.m.question[7].id, .how = SIGSTOP, .silence_s = 0.3};
+    ok(run(&s, 2, NULL, &g.out, &e));
+    assert_int_equal(g.out.silent, WORKERS_KILLS);
+    assert_int_equal(g.out.deaths, WORKERS_KILLS);
+    assert_int_equal(g.out.progress.done, 20);
+    assert_int_equal(g.out.progress.failed, 1);
+    stage_close(&g);
 }
 
 int main(void)
