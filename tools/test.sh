@@ -11,6 +11,7 @@ for package in "$@"; do
     dpkg -s "$package" >/dev/null 2>&1 || more+=("$package")
 done
 prepare "${more[@]}"
+space_check 3000
 configure asan
 configure tsan
 configure race

@@ -1,10 +1,9 @@
 /* body_matmul: quantisation of activations and the generic tiles of matmul; cpu_matmul.c states the
  * numerics. Included by cpu_kernel_*.c only. */
 
-/* q, sums and scale of m elements (16 .. 256, a multiple of 16). A block with a NaN or an infinity
- * gets the scale NaN, so that the fault shows in the result. A block with amax below 1e-30 counts
- * as zero, because 127 / amax would overflow. */
-static float kernel_quantise_block(const float *x, int m, int8_t *q, int16_t *sum)
+/* The largest magnitude of m elements (16 .. 256, a multiple of 16). NaN, if one of them is NaN or
+ * infinite. */
+static float kernel_quantise_top(const float *x, int m)
 {
     struct v16 top = v16_zero(), bad = v16_zero();
     for (int i = 0; i < m; i += V16) {
@@ -12,16 +11,31 @@ static float kernel_quantise_block(const float *x, int m, int8_t *q, int16_t *su
         top = v16_max(v16_abs(v), top);
         bad = v16_fma(v, v16_zero(), bad); /* 0, or NaN */
     }
-    float amax = v16_top(top), poison = v16_sum(bad);
-    if (!(amax >= 1e-30f) || poison != 0 || isnan(poison)) {
-        memset(q, 0, (size_t)m);
-        memset(sum, 0, (size_t)(m / 16) * sizeof *sum);
-        return poison;
+    return v16_nan_bits(bad) ? NAN : v16_top(top);
+}
+
+/* q, sums and scales d of n <= 16 blocks of m elements. A block with a NaN or an infinity gets the
+ * scale NaN, so that the fault shows in the result. A block whose elements are below 1e-30 counts
+ * as zero, because the quotient 127 / top would overflow. */
+static void kernel_quantise_blocks(const float *x, int n, int m, int8_t *q, int16_t *sum, float *d)
+{
+    float top[V16] = {0}, scale[V16];
+    const struct v16 most = v16_set1(127);
+    for (int b = 0; b < n; b++)
+        top[b] = kernel_quantise_top(x + b * m, m);
+    v16_store(scale, v16_div(most, v16_load(top)));
+    v16_store_n(d, v16_div(v16_load(top), most), n);
+    for (int b = 0; b < n; b++, x += m, q += m, sum += m / 16) {
+        if (!(top[b] >= 1e-30f)) {
+            d[b] = isnan(top[b]) ? NAN : 0;
+            memset(q, 0, (size_t)m);
+            memset(sum, 0, (size_t)(m / 16) * sizeof *sum);
+            continue;
+        }
+        const struct v16 s = v16_set1(scale[b]);
+        for (int i = 0; i < m; i += V16)
+            sum[i / 16] = (int16_t)v16_store_i8(q + i, v16_mul(v16_load(x + i), s));
     }
-    struct v16 scale = v16_set1(127 / amax);
-    for (int i = 0; i < m; i += V16)
-        sum[i / 16] = (int16_t)v16_store_i8(q + i, v16_mul(v16_load(x + i), scale));
-    return amax / 127;
 }
 
 /* The sums in the form of the strip kernels (struct mm_x). */
@@ -67,9 +81,9 @@ static void kernel_quantise(const struct mm_x *x, int64_t r)
     int16_t *sum = (int16_t *)(void *)(row + x->sum_at);
     float *d = (float *)(void *)(row + x->d_at);
     int64_t n = x->n_in / block;
-    for (int64_t b = 0; b < n; b++)
-        d[b] = kernel_quantise_block(x->f + r * x->n_in + b * block, block, q + b * block,
-                                     sum + b * block / 16);
+    for (int64_t b = 0; b < n; b += V16)
+        kernel_quantise_blocks(x->f + r * x->n_in + b * block, n - b < V16 ? (int)(n - b) : V16,
+                               block, q + b * block, sum + b * block / 16, d + b);
     for (; n % 8; n++)
         d[n] = 0;
     kernel_quantise_sums(x, row);

@@ -77,15 +77,45 @@ static void kernel_rmsnorm(const float *x, const float *w, float *y, int64_t n, 
     v16_store_n(y + i, add ? v16_add(v16_load_n(y + i, n - i), t) : t, n - i);
 }
 
-/* Turns pair i of each head by the angle with cosine c[i] and sine s[i]. The pairs are `step`
- * elements apart, the two elements of a pair `apart`. */
-static void kernel_rope(float *x, int n_head, int head_dim, int n_pair, int step, int apart,
-                        const float *c, const float *s)
+/* A pair (u, v) becomes (u c - v s, u s + v c). */
+static void kernel_rope_adjacent(float *x, int n_rot, const struct cpu_turn *t)
+{
+    int i = 0;
+    for (; i + V16 <= n_rot; i += V16) {
+        const struct v16 v = v16_load(x + i);
+        v16_store(x + i, v16_fma(v16_evens(v), v16_load(t->c + i),
+                                 v16_mul(v16_odds(v), v16_load(t->s + i))));
+    }
+    for (; i < n_rot; i += 2) {
+        const float u = x[i], v = x[i + 1];
+        x[i] = fmaf(u, t->c[i], v * t->s[i]);
+        x[i + 1] = fmaf(u, t->c[i + 1], v * t->s[i + 1]);
+    }
+}
+
+static void kernel_rope_halves(float *x, int n_rot, const struct cpu_turn *t)
+{
+    const struct v16 minus = v16_set1(-0.0f);
+    const int n = n_rot / 2;
+    int i = 0;
+    for (; i + V16 <= n; i += V16) {
+        const struct v16 u = v16_load(x + i), v = v16_load(x + n + i), c = v16_load(t->c + i),
+                         s = v16_load(t->s + i);
+        v16_store(x + i, v16_fma(u, c, v16_mul(v, v16_sub(minus, s))));
+        v16_store(x + n + i, v16_fma(u, s, v16_mul(v, c)));
+    }
+    for (; i < n; i++) {
+        const float u = x[i], v = x[n + i];
+        x[i] = fmaf(u, t->c[i], -(v * t->s[i]));
+        x[n + i] = fmaf(u, t->s[i], v * t->c[i]);
+    }
+}
+
+static void kernel_rope(float *x, int n_head, int head_dim, const struct cpu_turn *t)
 {
     for (int h = 0; h < n_head; h++, x += head_dim)
-        for (int i = 0; i < n_pair; i++) {
-            float u = x[step * i], v = x[step * i + apart];
-            x[step * i] = fmaf(u, c[i], -(v * s[i]));
-            x[step * i + apart] = fmaf(u, s[i], v * c[i]);
-        }
+        if (t->pairs == ROPE_ADJACENT)
+            kernel_rope_adjacent(x, t->n_rot, t);
+        else
+            kernel_rope_halves(x, t->n_rot, t);
 }

@@ -126,6 +126,19 @@ static inline __attribute__((always_inline)) __m512 any_half(__m512i v, const in
 
 #define ANY_MOST (2 * MM_ROWS) /* sums of a call */
 
+/* The results of nr rows from the eight sums of each, n of every strip. */
+static inline __attribute__((always_inline)) void
+wide_store(__m512 acc[8][ANY_MOST], const int ways, const int n, int nr, float *const *t)
+{
+    for (int w = 0; w < ways; w++)
+        for (int i = 0; i < nr; i++) {
+            __m512 sum[8];
+            for (int b = 0; b < 8; b++)
+                sum[b] = acc[b][w * n + i];
+            _mm512_storeu_ps(t[w] + i * MM_TILE, lanes_sum8(sum));
+        }
+}
+
 /* ways strips (1 or 2) against n rows of x, of which nr are stored. n is 1, 2, 4 or 8; fmt, ways
  * and n are constants after inlining. Two strips and eight rows share the loads of x: 10 loads for
  * 16 products instead of 18. */
@@ -214,13 +227,7 @@ lanes_any(const struct mm_x *x, const enum fmt fmt, const int words, const bool 
             }
         }
     }
-    for (int w = 0; w < ways; w++)
-        for (int i = 0; i < nr; i++) {
-            __m512 sum[8];
-            for (int b = 0; b < 8; b++)
-                sum[b] = acc[b][w * n + i];
-            _mm512_storeu_ps(t[w] + i * MM_TILE, lanes_sum8(sum));
-        }
+    wide_store(acc, ways, n, nr, t);
 }
 
 /* Functions for each format: a strip, and two strips against one row. */
@@ -338,6 +345,8 @@ lanes_wide(const struct mm_x *x, const int group, const struct unpack *from,
 WIDE_TILE(16)
 WIDE_TILE(32)
 
+static const __m512 wide_zeros[ANY_MOST];
+
 /* Two unpacked strips with scales of groups, against n rows (4 or 8). Four rows are computed at a
  * time. So the sums of groups and blocks fit in the registers together. A group of 16 takes 28
  * loads for 32 products; one strip and eight rows take 44. */
@@ -349,11 +358,13 @@ wide_rows_two(const struct mm_x *x, const int group, const void *const strip[2],
     const char *row[MM_ROWS];
     for (int i = 0; i < n; i++) /* rows beyond nr repeat the last one */
         row[i] = x->base + (size_t)(r0 + (i < nr ? i : nr - 1)) * x->stride;
-    for (int b = 0; b < 8; b++)
+    for (int64_t b = x->n_in / 256; b < 8; b++)
         for (int j = 0; j < 2 * n; j++)
             acc[b][j] = _mm512_setzero_ps();
     for (int64_t b = 0; b < x->n_in / 256; b++)
         for (int h = 0; h < n; h += 4) {
+            /* the first blocks begin the sums: 128 stores less */
+            const __m512 *const from = b < 8 ? wide_zeros : acc[b % 8];
             const struct unpacked_256 *const u[2] = {(const struct unpacked_256 *)strip[0] + b,
                                                      (const struct unpacked_256 *)strip[1] + b};
             const char *p[4];
@@ -403,19 +414,16 @@ wide_rows_two(const struct mm_x *x, const int group, const void *const strip[2],
                 float d;
                 memcpy(&d, p[i] + x->d_at + 4 * b, sizeof d);
 #pragma GCC unroll 2
-                for (int w = 0; w < 2; w++)
-                    lanes_add(&acc[b % 8][w * n + h + i],
-                              _mm512_mul_ps(_mm512_loadu_ps(u[w]->d), _mm512_set1_ps(d)),
+                for (int w = 0; w < 2; w++) {
+                    const int at = w * n + h + i;
+                    __m512 to = from[at];
+                    lanes_add(&to, _mm512_mul_ps(_mm512_loadu_ps(u[w]->d), _mm512_set1_ps(d)),
                               dot[4 * w + i]);
+                    acc[b % 8][at] = to;
+                }
             }
         }
-    for (int w = 0; w < 2; w++)
-        for (int i = 0; i < nr; i++) {
-            __m512 sum[8];
-            for (int b = 0; b < 8; b++)
-                sum[b] = acc[b][w * n + i];
-            _mm512_storeu_ps(t[w] + i * MM_TILE, lanes_sum8(sum));
-        }
+    wide_store(acc, 2, n, nr, t);
 }
 
 #define WIDE_TWO(group)                                                                            \
@@ -459,16 +467,13 @@ static inline __attribute__((always_inline)) __m512 flat_float(const char *p)
     return _mm512_set1_ps(v);
 }
 
-/* ways strips (1 or 2) against n rows of x (4 or 8), of which nr are stored. Rows are addressed
- * from one register each (vnni_row). kind, ways and n are constants after inlining. */
+/* Q2_K and Q3_K: ways strips (1 or 2) against n rows of x (4 or 8), of which nr are stored. Rows
+ * are addressed from one register each (vnni_row). kind, ways and n are constants after inlining.
+ * A block in a function of its own, as flat_block, takes 5 % more time (Q2_K, gcc 12, Zen 5). */
 static inline __attribute__((always_inline)) void
-flat_rows(const struct mm_x *x, const enum flat kind, const char *const *strip, const int ways,
-          int64_t r0, int nr, const int n, float *const *t)
+flat_rows_256(const struct mm_x *x, const enum flat kind, const char *const *strip, const int ways,
+              int64_t r0, int nr, const int n, float *const *t)
 {
-    const bool small = kind == FLAT_32 || kind == FLAT_32_MIN;
-    const int block = small ? 32 : 256;
-    const size_t bytes = small ? sizeof(struct unpacked_32) : sizeof(struct unpacked_256);
-    const size_t start_at = small ? x->top_at : x->whole_at;
     __m512 acc[8][ANY_MOST];
     const char *row[MM_ROWS], *p[2];
     for (int i = 0; i < n; i++) /* rows beyond nr repeat the last one */
@@ -478,17 +483,18 @@ flat_rows(const struct mm_x *x, const enum flat kind, const char *const *strip, 
     for (int b = 0; b < 8; b++)
         for (int j = 0; j < ways * n; j++)
             acc[b][j] = _mm512_setzero_ps();
-    for (int64_t b = 0; b < x->n_in / block; b++) {
-        const size_t q_at = (size_t)(block * b), at = (size_t)(4 * b);
+    for (int64_t b = 0; b < x->n_in / 256; b++) {
+        const size_t q_at = (size_t)(256 * b), at = (size_t)(4 * b);
         __m512i s[ANY_MOST];
 #pragma GCC unroll 8
         for (int i = 0; i < n; i++) {
             row[i] = vnni_row(row[i]);
-            s[i] = kind == FLAT_Q2 ? _mm512_setzero_si512() : vnni_spread(row[i] + start_at + at);
+            s[i] =
+                kind == FLAT_Q2 ? _mm512_setzero_si512() : vnni_spread(row[i] + x->whole_at + at);
             if (ways == 2)
                 s[n + i] = s[i];
         }
-        for (int l = 0; l < block / 4; l += 8)
+        for (int l = 0; l < 64; l += 8)
 #pragma GCC unroll 8
             for (int k = 0; k < 8; k++) {
                 __m512i q[2];
@@ -512,50 +518,119 @@ flat_rows(const struct mm_x *x, const enum flat kind, const char *const *strip, 
             const __m512 dx = flat_float(row[i] + x->d_at + at);
 #pragma GCC unroll 2
             for (int w = 0; w < ways; w++) {
-                const struct unpacked_32 *u32 = (const void *)p[w];
-                const struct unpacked_256 *u256 = (const void *)p[w];
-                const __m512 d = _mm512_loadu_ps(small ? u32->d : u256->d);
+                const struct unpacked_256 *u = (const void *)p[w];
+                const __m512 d = _mm512_loadu_ps(u->d);
                 __m512 *to = &acc[b % 8][w * n + i];
                 lanes_add(to, _mm512_mul_ps(d, dx), s[w * n + i]);
-                if (kind == FLAT_32_MIN)
-                    *to = _mm512_fmadd_ps(_mm512_loadu_ps(u32->m),
-                                          flat_float(row[i] + x->ds_at + at), *to);
                 if (kind == FLAT_Q2)
                     *to = _mm512_fnmadd_ps(
-                        _mm512_mul_ps(_mm512_loadu_ps(u256->m), dx),
-                        _mm512_cvtepi32_ps(flat_min(u256->min, row[i] + x->mix_at + 8 * at)), *to);
+                        _mm512_mul_ps(_mm512_loadu_ps(u->m), dx),
+                        _mm512_cvtepi32_ps(flat_min(u->min, row[i] + x->mix_at + 8 * at)), *to);
             }
         }
 #pragma GCC unroll 2
         for (int w = 0; w < ways; w++)
-            p[w] += bytes;
+            p[w] += sizeof(struct unpacked_256);
     }
-    for (int w = 0; w < ways; w++)
-        for (int i = 0; i < nr; i++) {
-            __m512 sum[8];
-            for (int b = 0; b < 8; b++)
-                sum[b] = acc[b][w * n + i];
-            _mm512_storeu_ps(t[w] + i * MM_TILE, lanes_sum8(sum));
-        }
+    wide_store(acc, ways, n, nr, t);
 }
 
-#define FLAT_TILE(name, kind, ways)                                                                \
+/* Block b, of 32, of ways strips (1 or 2) at p against n rows of x (4 or 8), into one of the eight
+ * sums of each result. first: it begins that sum, which is not read. kind, ways, n and first are
+ * constants after inlining. */
+static inline __attribute__((always_inline)) void
+flat_block(const struct mm_x *x, const enum flat kind, const char *const p[2], const int ways,
+           const char *row[MM_ROWS], const int n, int64_t b, const bool first, __m512 *sum)
+{
+    const size_t q_at = (size_t)(32 * b), at = (size_t)(4 * b);
+    __m512i s[ANY_MOST];
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++) {
+        row[i] = vnni_row(row[i]);
+        s[i] = vnni_spread(row[i] + x->top_at + at);
+        if (ways == 2)
+            s[n + i] = s[i];
+    }
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; k++) {
+        __m512i q[2];
+#pragma GCC unroll 2
+        for (int w = 0; w < ways; w++)
+            q[w] = lanes_load(p[w] + 64 * k);
+#pragma GCC unroll 8
+        for (int i = 0; i < n; i++) {
+            const char *four = row[i] + q_at + 4 * k;
+            if (ways == 1) {
+                s[i] = vnni_dot4(s[i], q[0], four);
+                continue;
+            }
+            const __m512i y = vnni_spread(four);
+            s[i] = _mm512_dpbusd_epi32(s[i], q[0], y);
+            s[n + i] = _mm512_dpbusd_epi32(s[n + i], q[1], y);
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < n; i++) {
+        const __m512 dx = flat_float(row[i] + x->d_at + at);
+#pragma GCC unroll 2
+        for (int w = 0; w < ways; w++) {
+            const struct unpacked_32 *u = (const void *)p[w];
+            __m512 *to = &sum[w * n + i];
+            if (first)
+                *to = _mm512_setzero_ps();
+            lanes_add(to, _mm512_mul_ps(_mm512_loadu_ps(u->d), dx), s[w * n + i]);
+            if (kind == FLAT_32_MIN)
+                *to =
+                    _mm512_fmadd_ps(_mm512_loadu_ps(u->m), flat_float(row[i] + x->ds_at + at), *to);
+        }
+    }
+}
+
+/* Blocks of 32: ways strips (1 or 2) against n rows of x (4 or 8), of which nr are stored. kind,
+ * ways and n are constants after inlining. */
+static inline __attribute__((always_inline)) void
+flat_rows_32(const struct mm_x *x, const enum flat kind, const char *const *strip, const int ways,
+             int64_t r0, int nr, const int n, float *const *t)
+{
+    const int64_t blocks = x->n_in / 32;
+    __m512 acc[8][ANY_MOST];
+    const char *row[MM_ROWS], *p[2];
+    for (int i = 0; i < n; i++) /* rows beyond nr repeat the last one */
+        row[i] = x->base + (size_t)(r0 + (i < nr ? i : nr - 1)) * x->stride;
+    for (int w = 0; w < ways; w++)
+        p[w] = strip[w];
+    for (int64_t b = blocks; b < 8; b++)
+        for (int j = 0; j < ways * n; j++)
+            acc[b][j] = _mm512_setzero_ps();
+    for (int64_t b = 0; b < blocks; b++) {
+        if (b < 8)
+            flat_block(x, kind, p, ways, row, n, b, true, acc[b]);
+        else
+            flat_block(x, kind, p, ways, row, n, b, false, acc[b % 8]);
+#pragma GCC unroll 2
+        for (int w = 0; w < ways; w++)
+            p[w] += sizeof(struct unpacked_32);
+    }
+    wide_store(acc, ways, n, nr, t);
+}
+
+#define FLAT_TILE(name, elems, kind, ways)                                                         \
     static void name(const struct mm_x *x, const char *const *strip, int64_t r0, int nr,           \
                      float *const *t)                                                              \
     {                                                                                              \
         if (nr <= 4)                                                                               \
-            flat_rows(x, kind, strip, ways, r0, nr, 4, t);                                         \
+            flat_rows_##elems(x, kind, strip, ways, r0, nr, 4, t);                                 \
         else                                                                                       \
-            flat_rows(x, kind, strip, ways, r0, nr, 8, t);                                         \
+            flat_rows_##elems(x, kind, strip, ways, r0, nr, 8, t);                                 \
     }
-FLAT_TILE(flat_one_32, FLAT_32, 1)
-FLAT_TILE(flat_one_32_min, FLAT_32_MIN, 1)
-FLAT_TILE(flat_one_q2, FLAT_Q2, 1)
-FLAT_TILE(flat_one_q3, FLAT_Q3, 1)
-FLAT_TILE(flat_two_32, FLAT_32, 2)
-FLAT_TILE(flat_two_32_min, FLAT_32_MIN, 2)
-FLAT_TILE(flat_two_q2, FLAT_Q2, 2)
-FLAT_TILE(flat_two_q3, FLAT_Q3, 2)
+FLAT_TILE(flat_one_32, 32, FLAT_32, 1)
+FLAT_TILE(flat_one_32_min, 32, FLAT_32_MIN, 1)
+FLAT_TILE(flat_one_q2, 256, FLAT_Q2, 1)
+FLAT_TILE(flat_one_q3, 256, FLAT_Q3, 1)
+FLAT_TILE(flat_two_32, 32, FLAT_32, 2)
+FLAT_TILE(flat_two_32_min, 32, FLAT_32_MIN, 2)
+FLAT_TILE(flat_two_q2, 256, FLAT_Q2, 2)
+FLAT_TILE(flat_two_q3, 256, FLAT_Q3, 2)
 
 static bool wide_both(enum fmt fmt)
 {

@@ -191,6 +191,16 @@ struct sample_job {
     void *scratch; /* SAMPLE_SCRATCH bytes for each token of n_vocab rounded up to 16 */
 };
 
+/* The turning of a head's first n_rot elements, in pairs (u, v) by an angle each.
+ *   ROPE_HALVES     pair i lies at i and i + n_rot / 2; c[i] is its cosine, s[i] its sine
+ *   ROPE_ADJACENT   pair i lies at 2 i and 2 i + 1; c holds the factors of u, cosine and sine, and
+ *                   s those of v, minus the sine and the cosine */
+struct cpu_turn {
+    enum rope_pairs pairs;
+    int n_rot;
+    const float *c, *s;
+};
+
 struct cpu_kernels {
     enum cpu_isa isa;
     /* x->f of row r -> the quantised form */
@@ -235,8 +245,7 @@ struct cpu_kernels {
     void (*q8_0)(const float *x, void *y, int64_t n); /* x finite, n a multiple of 32 */
     /* x[i][l]: element i of block l, finite in all lanes. Writes the blocks l < n. */
     void (*q4_0)(const float (*x)[KV_BLOCKS], int n, struct fmt_q4_0 *const *y);
-    void (*rope)(float *x, int n_head, int head_dim, int n_pair, int step, int apart,
-                 const float *c, const float *s);
+    void (*rope)(float *x, int n_head, int head_dim, const struct cpu_turn *t);
     void (*attention)(const struct attn_item *item);
     /* max + ln sum e^(x - max); NaN when x holds NaN or an infinite maximum */
     double (*log_sum_exp)(const float *x, int64_t n);

@@ -59,7 +59,7 @@ static const float *cpu_kv_turned(const struct kv_write_job *j, const struct cpu
     if (!j->a->rope.q)
         return k;
     memcpy(x, k, (size_t)dim * sizeof *x);
-    j->k->rope(x, 1, dim, t->n_pair, t->step, t->apart, t->c, t->s);
+    j->k->rope(x, 1, dim, t);
     return x;
 }
 
@@ -70,14 +70,14 @@ static void cpu_kv_write_rows(void *arg, int64_t begin, int64_t end, int worker)
     const struct kv_view *kv = j->a->kv;
     const struct kv_write_rope *rope = &j->a->rope;
     struct cpu_turn t;
-    float x[OPS_MAX_HEAD_DIM], own[OPS_MAX_HEAD_DIM];
+    float x[OPS_MAX_HEAD_DIM], own[TURN_FLOATS];
     struct kv_blocks blocks;
     memset(&blocks, 0, sizeof blocks);
     for (int64_t r = begin; r < end; r++) {
         if (rope->q) {
             float *q = rope->q + r * rope->n_head * kv->head_dim;
-            cpu_turn_of(j->turns, rope->pairs, r, rope->pos[r], own, &t);
-            j->k->rope(q, rope->n_head, kv->head_dim, t.n_pair, t.step, t.apart, t.c, t.s);
+            cpu_turn_of(j->turns, r, rope->pos[r], own, &t);
+            j->k->rope(q, rope->n_head, kv->head_dim, &t);
         }
         for (int h = 0; h < kv->n_kv_head; h++) {
             int32_t slot = j->a->slot[r];
@@ -97,7 +97,7 @@ int cpu_kv_write(struct ops *ops, struct stream *s, const struct kv_write_args *
     struct ops_cpu *c = ops_cpu(ops);
     struct kv_write_job job = {a, c->k, NULL};
     if (a->rope.q)
-        job.turns = cpu_turns_table(c->turns, a->rope.n_rot, a->rope.inv_freq);
+        job.turns = cpu_turns_table(c->turns, a->rope.pairs, a->rope.n_rot, a->rope.inv_freq);
     pool_run(c->pool, a->n_row, cpu_kv_write_rows, &job);
     return 0;
 }

@@ -618,7 +618,9 @@ int cpu_matmul(struct ops *ops, struct stream *s, const struct matmul_args *a, s
     job.n_product = matmul_is_gated(a->epilogue) ? 1 : a->n_out;
     for (int i = 0; i < job.n_product; i++)
         strips += (tensor_rows(a->out[i].w) + MM_TILE - 1) / MM_TILE;
-    /* pairs of strips */
-    pool_run_grain(c->pool, strips, c->tiles ? 2 : 1, cpu_matmul_columns, &job);
+    /* Many rows: two strips together. One that is left alone at the end of a part takes longer. */
+    const bool pairs = a->n_row > MM_ROWS / 2 && !matmul_is_gated(a->epilogue) &&
+                       (c->tiles || c->k->both || c->k->pairs);
+    pool_run_grain(c->pool, strips, pairs ? 2 : 1, cpu_matmul_columns, &job);
     return 0;
 }

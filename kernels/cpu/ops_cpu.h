@@ -37,13 +37,6 @@ int cpu_pack(struct ops *ops, const struct tensor *w, int64_t first, int64_t n, 
 
 void cpu_home(struct ops *ops, const struct tensor *w);
 
-/* The turning of the heads of one row: c and s of its n_pair pairs. Pairs lie `step` elements
- * apart, the two elements of a pair `apart`. */
-struct cpu_turn {
-    int n_pair, step, apart;
-    const float *c, *s;
-};
-
 /*
  * The sines and cosines of a step's rows. All layers turn the same rows by the same angles, so the
  * first layer computes them for all. Two sets of frequencies have a table each: some models have
@@ -51,21 +44,24 @@ struct cpu_turn {
  */
 #define TURN_ROWS 512 /* of a step; later rows are computed in every layer */
 #define TURN_TABLES 2
+#define TURN_FLOATS (2 * OPS_MAX_HEAD_DIM)
 struct cpu_turns {
     struct cpu_turn_table {
         int n_rot; /* 0: empty */
+        enum rope_pairs pairs;
         float inv_freq[OPS_MAX_HEAD_DIM / 2];
-        int32_t pos[TURN_ROWS];                 /* the row's position; INT32_MIN: not computed */
-        float cs[TURN_ROWS * OPS_MAX_HEAD_DIM]; /* cosines and sines of a row, n_rot together */
+        int32_t pos[TURN_ROWS];            /* the row's position; INT32_MIN: not computed */
+        float cs[TURN_ROWS * TURN_FLOATS]; /* c and s of each row, 2 n_rot together */
     } table[TURN_TABLES];
     int last; /* the table of the last call */
 };
 /* The table for these frequencies, (n_rot / 2). Before the rows are divided among threads. */
-struct cpu_turn_table *cpu_turns_table(struct cpu_turns *t, int n_rot, const float *inv_freq);
+struct cpu_turn_table *cpu_turns_table(struct cpu_turns *t, enum rope_pairs pairs, int n_rot,
+                                       const float *inv_freq);
 /* The turning of row r of a step, at its position. Each row from one thread at a time. own
- * (n_rot): for a row that no table holds; lives as long as *out. */
-void cpu_turn_of(struct cpu_turn_table *t, enum rope_pairs pairs, int64_t r, int32_t pos,
-                 float *own, struct cpu_turn *out);
+ * (TURN_FLOATS): for a row that no table holds; lives as long as *out. */
+void cpu_turn_of(struct cpu_turn_table *t, int64_t r, int32_t pos, float *own,
+                 struct cpu_turn *out);
 
 /* Bytes of scratch that an op needs for its largest shapes, all threads together. */
 size_t cpu_matmul_scratch(const struct ops_cpu *c, int n_row, int64_t n_in, int64_t n_norm);

@@ -124,6 +124,15 @@ static inline struct v16 v16_if_bit(uint32_t bits, struct v16 x, struct v16 y)
 {
     return V16_MAKE(_mm512_mask_blend_ps((__mmask16)bits, y.v, x.v));
 }
+/* a[i / 2 * 2], the even lane of each pair in both; v16_odds: a[i / 2 * 2 + 1] */
+static inline struct v16 v16_evens(struct v16 a)
+{
+    return V16_MAKE(_mm512_moveldup_ps(a.v));
+}
+static inline struct v16 v16_odds(struct v16 a)
+{
+    return V16_MAKE(_mm512_movehdup_ps(a.v));
+}
 static inline uint32_t v16_lt_bits(struct v16 a, struct v16 b) /* bit i: a[i] < b[i] */
 {
     return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ);
@@ -308,6 +317,14 @@ static inline struct v16 v16_if_bit(uint32_t bits, struct v16 x, struct v16 y)
     return V16_MAKE(_mm256_blendv_ps(y.a, x.a, _mm256_castsi256_ps(_mm256_cmpeq_epi32(lo, lane))),
                     _mm256_blendv_ps(y.b, x.b, _mm256_castsi256_ps(_mm256_cmpeq_epi32(hi, lane))));
 }
+static inline struct v16 v16_evens(struct v16 a)
+{
+    return V16_MAKE(_mm256_moveldup_ps(a.a), _mm256_moveldup_ps(a.b));
+}
+static inline struct v16 v16_odds(struct v16 a)
+{
+    return V16_MAKE(_mm256_movehdup_ps(a.a), _mm256_movehdup_ps(a.b));
+}
 static inline uint32_t v16_lt_bits(struct v16 a, struct v16 b)
 {
     return (uint32_t)_mm256_movemask_ps(_mm256_cmp_ps(a.a, b.a, _CMP_LT_OQ)) |
@@ -490,6 +507,14 @@ static inline uint32_t v16_bits(const uint32x4_t mask[4])
         bits |= vaddvq_u32(vandq_u32(mask[i], lane)) << 4 * i;
     return bits;
 }
+static inline struct v16 v16_evens(struct v16 a)
+{
+    V16_R(vtrn1q_f32(a.r[i], a.r[i]));
+}
+static inline struct v16 v16_odds(struct v16 a)
+{
+    V16_R(vtrn2q_f32(a.r[i], a.r[i]));
+}
 static inline uint32_t v16_lt_bits(struct v16 a, struct v16 b)
 {
     uint32x4_t m[4];
@@ -650,6 +675,14 @@ static inline struct v16 v16_if_lt(struct v16 a, struct v16 b, struct v16 x, str
 static inline struct v16 v16_if_bit(uint32_t bits, struct v16 x, struct v16 z)
 {
     V16_EACH(bits >> i & 1 ? x.f[i] : z.f[i]);
+}
+static inline struct v16 v16_evens(struct v16 a)
+{
+    V16_EACH(a.f[i & ~1]);
+}
+static inline struct v16 v16_odds(struct v16 a)
+{
+    V16_EACH(a.f[i | 1]);
 }
 static inline uint32_t v16_lt_bits(struct v16 a, struct v16 b)
 {

@@ -63,6 +63,16 @@ cmake_check() {
         die "cmake $version is too old: 3.25 or newer is needed (Debian 12, Ubuntu 24.04 have it)"
 }
 
+# space_check MIB: ends here, rather than in the middle of a build, where build/ cannot grow to MIB.
+space_check() {
+    local free used=0
+    free=$(df -Pm . | awk 'NR == 2 { print $4 }')
+    [ ! -d build ] || used=$(du -sm build | cut -f 1)
+    [ $((free + used)) -ge "$1" ] ||
+        die "the builds and tests need $1 MiB under $PWD/build, and $free MiB are free there ($used MiB are in use):" \
+            "free some space, or clone to another disk"
+}
+
 # packages_install PACKAGE...: the named packages, as root or through sudo.
 packages_install() {
     local missing=("$@") as_root=()
