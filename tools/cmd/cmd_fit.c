@@ -391,6 +391,7 @@ static void print_machine(struct str *s, const struct fit *f)
     fit_say_cpu(f, s);
     str_addf(s, "; %d tokens a sequence, KV cache %s\n", f->opt.n_ctx,
              fmt_info(f->opt.kv_fmt)->name);
+    fit_say_assumed(f, s);
 }
 
 static void print_text(const struct fit *f, struct plan *p, const bool *ok, const struct err *why,
@@ -638,6 +639,7 @@ static int fit(struct fit *f, struct err *e)
     struct err why[2] = {{0}, {0}};
     TRY(read_model(f, e));
     TRY(fit_machine_isa(f, e));
+    TRY(fit_machine_ram(f, e));
     if (f->nodes)
         return fit_cpu(f, e);
     TRY(fit_machine_read(f, e));
@@ -668,7 +670,10 @@ static int fit(struct fit *f, struct err *e)
 static int run(int argc, char **argv)
 {
     static const struct cli_row own[] = {
-        {.flag = "ram", .group = 2, .doc = "Main memory that weights may use; 0 is 64 GiB."},
+        {.flag = "ram",
+         .group = 2,
+         .doc = "Main memory that weights and, with --cpu, the KV cache may use; 0 is 64 GiB, with "
+                "--cpu here what this process may still take."},
         {.flag = "threads",
          .group = 2,
          .doc = "Cores of the CPU that compute; 0 is 8, with --cpu all of the host."},
