@@ -21,7 +21,8 @@ enum {
     ACCEPTED = 4, /* of FIT_DRAFT tokens, unless --accepted says it */
     DRAFT_WARM = 400,
     DRAFT_TOKENS = 40,
-    BAR = 62 /* a line has 79 columns */
+    CTX_DEFAULT = 900, /* as in the option's row below */
+    BAR = 62           /* a line has 79 columns */
 };
 
 /* ---- options --------------------------------------------------------------------------------- */
@@ -638,6 +639,11 @@ static int fit(struct fit *f, struct err *e)
     bool ok[2] = {false, false};
     struct err why[2] = {{0}, {0}};
     TRY(read_model(f, e));
+    if (f->opt.n_ctx == CTX_DEFAULT && f->opt.n_ctx > f->of.m.hp.n_ctx_train)
+        f->opt.n_ctx = f->of.m.hp.n_ctx_train;
+    if (f->opt.n_ctx > f->of.m.hp.n_ctx_train)
+        FAIL(e, ERR_USAGE, "--ctx %d: must be 1 to %d, the model's own limit; lower --ctx",
+             f->opt.n_ctx, f->of.m.hp.n_ctx_train);
     TRY(fit_machine_isa(f, e));
     TRY(fit_machine_ram(f, e));
     if (f->nodes)
