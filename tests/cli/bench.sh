@@ -193,7 +193,7 @@ python3 - "$dir/json" "$dir/csv" "$dir/plain" <<'PY' || fail "the settings of a 
 import csv, json, re, sys
 given, plain = (json.load(open(sys.argv[i])) for i in (1, 3))
 table = list(csv.DictReader(open(sys.argv[2])))
-want = {"isa": "scalar", "n_batch": 64, "n_threads": 1, "type_k": "q8_0", "type_v": "q8_0", "page_tokens": 64, "map_weights": True,
+want = {"isa": "scalar", "n_batch": 64, "n_threads": 1, "type_k": "q8_0", "type_v": "q8_0", "page_tokens": 64, "map_weights": True, "split": "",
         "lookup": True, "max_draft": 3, "max_branches": 0, "draft_model": "", "packed_cache": "", "devices": "", "placement": "auto",
         "graphs": True, "backends": "cpu", "mean_parallel": 1}
 assert len(given) == len(table) == 2
@@ -209,6 +209,55 @@ for row in plain:
     assert row["type_k"] == "f16" and not row["map_weights"] and not row["lookup"] and row["max_draft"] == 0
     assert row["isa"] not in ("", "auto") and row["n_batch"] == 512 and row["n_threads"] >= 1
 PY
+# each -m is measured, in one table; a command for one model refuses a second one
+cp -r "$(dirname "$0")/../../configs/demo/toy_mini.gguf" "$dir/mini.gguf" || fail "no second model"
+two=(bench model -m demo -m "$dir/mini.gguf" -p 4 -n 2 -r 1 -t 1)
+"$MAS" "${two[@]}" -o json >"$dir/json" || fail "two models: exit $?"
+"$MAS" "${two[@]}" -o csv >"$dir/csv" || fail "two models: exit $?"
+"$MAS" "${two[@]}" >"$dir/md" || fail "two models: exit $?"
+python3 - "$dir/json" "$dir/csv" <<'PY' || fail "two models: $(cat "$dir/json" "$dir/csv")"
+import csv, json, sys
+rows, lines = json.load(open(sys.argv[1])), list(csv.DictReader(open(sys.argv[2])))
+assert [(r["n_prompt"], r["n_gen"]) for r in rows] == [(4, 0), (0, 2)] * 2 and len(lines) == 4, rows
+names = [r["model_filename"] for r in rows]
+assert names[0] == names[1] != names[2] == names[3] and names[3].endswith("mini.gguf"), names
+PY
+[ "$(grep -c '^| ' "$dir/md")" = 6 ] && [ "$(grep -c '; steps of at most 512 tokens; mas ' "$dir/md")" = 2 ] || fail "two models: $(cat "$dir/md")"
+for command in "generate -p x -n 1" "perplexity -p abcdefgh" "profile"; do
+    read -ra words <<<"$command"
+    "$MAS" "${words[@]}" -m demo -m "$dir/mini.gguf" >"$dir/out" 2>&1
+    [ $? = 64 ] && grep -q -- "-m $dir/mini.gguf after -m demo: this command takes at most 1" "$dir/out" || fail "$command: $(cat "$dir/out")"
+done
+# a step has a token of each sequence; steps of prompts are not made larger for that
+refused 64 "--parallel 65 with steps of at most 64 tokens: .*raise --batch-tokens to 65 or lower --parallel" \
+    model -m demo -b 64 -p 8 -n 2 --parallel 2,65
+refused 64 "--parallel 600 with steps of at most 512 tokens" model -m demo -p 8 -n 2 --parallel 600
+"$MAS" bench model -m demo -b 64 -p 8 -n 0 -r 1 -t 1 --parallel 65 -o json | grep -q '"n_batch": 64,' || fail "-b with prompts alone"
+# the table's last line names what differs from the defaults; no column contradicts another
+"$MAS" bench model -m demo -p 4 -n 0 -r 1 -t 1 >"$dir/md" && grep -q '; steps of at most 512 tokens; mas ' "$dir/md" ||
+    fail "the defaults: $(cat "$dir/md")"
+mkdir "$dir/pk" || exit 1
+kept=(bench model -m demo -p 4 -n 0 -r 1 -t 1 --packed-cache "$dir/pk" --map-weights --page-tokens 64 --kv-swap off)
+"$MAS" "${kept[@]}" >"$dir/md" 2>/dev/null || fail "exit $?"
+for text in "--packed-cache $dir/pk" --map-weights "--page-tokens 64" "--kv-swap off"; do
+    grep -q -- "; steps of at most 512 tokens;.* $text.*; mas " "$dir/md" || fail "no '$text': $(cat "$dir/md")"
+done
+"$MAS" "${kept[@]}" -o json 2>/dev/null | grep -q '"split": "", .*"map_weights": false, .*"packed_cache": "/' || fail "columns contradict each other"
+# the oracle has one thread and no instruction sets; more threads than cores are said
+"$MAS" bench model -m demo -p 4 -n 0 -r 1 --backend ref -t 2 -o json 2>"$dir/out" | grep -q '"n_threads": 1,' && [ ! -s "$dir/out" ] ||
+    fail "threads of ref: $(cat "$dir/out")"
+refused 64 "--isa avx2 with --backend ref: .*leave out --isa" model -m demo -p 4 --backend ref --isa avx2
+refused 64 "it takes one of auto|cpu|cuda|cudahost" ceiling --backend ref
+if "$MAS" generate -m demo -p x -n 1 --backend cudahost >/dev/null 2>&1; then
+    refused 64 "--isa scalar with backend cuda.*leave out --isa" ceiling --backend cudahost --isa scalar
+fi
+cores=$(nproc)
+if [ "$cores" -lt 256 ]; then
+    "$MAS" bench model -m demo -p 4 -n 0 -r 1 -t 256 >/dev/null 2>"$dir/out" || fail "exit $?"
+    grep -q "^mas: 256 threads share [0-9]* cores*, so they wait" "$dir/out" || fail "-t 256: $(cat "$dir/out")"
+fi
+"$MAS" bench model -m demo -p 4 -n 0 -r 1 -t 1 >/dev/null 2>"$dir/out" && [ ! -s "$dir/out" ] || fail "-t 1: $(cat "$dir/out")"
+refused 64 "-p is '16,,32'; a number is missing" model -m demo -p 16,,32
 # llama-bench's options of several letters are not read as bundles of mas' own
 refused 64 "-pg is llama-bench's; give -p and -n" -m demo -pg 512,128
 refused 64 "-ngl is llama-bench's; .*--cpu-layers" -m demo -p 8 -ngl 99

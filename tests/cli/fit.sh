@@ -70,20 +70,40 @@ esac
 if [ -n "$here" ]; then
     "$MAS" fit --shape llama3-8b --cpu here >"$dir/text" || fail "exit $?"
     grep -q "^on a CPU: [0-9]* node.* cores*, $here\$" "$dir/text" || fail "this host has $best: $(cat "$dir/text")"
-    "$MAS" fit --shape llama3-8b --cpu here --json | grep -q "\"isa\": \"$best\", \"isa_assumed\": false" || fail "this host, JSON"
+    "$MAS" fit --shape llama3-8b --cpu here --json | grep -q "\"isa\": \"$best\".*\"isa_assumed\": false" || fail "this host, JSON"
 else
     "$MAS" fit --shape llama3-8b --cpu here >"$dir/text" 2>&1 && fail "nothing is measured for $best"
     grep -q "of this processor is $best, and nothing is measured" "$dir/text" || fail "$best: $(cat "$dir/text")"
 fi
 "$MAS" fit --shape llama3-8b --cpu 2x16 >"$dir/text" || fail "exit $?"
-grep -q "^on a CPU: 2 nodes of memory, 55 GB/s each, in all 32 cores, avx2 (assumed);\$" "$dir/text" || fail "2x16: $(cat "$dir/text")"
+grep -q "^on a CPU: 2 nodes of memory, 55 GB/s each, in all 32 cores, avx2;\$" "$dir/text" &&
+    grep -qx "  RAM 68.7 GB; 900 tokens a sequence, KV cache Q8_0" "$dir/text" &&
+    grep -qx "  assumed: --host 55GB/s, --isa avx2, --ram 64GiB" "$dir/text" || fail "2x16: $(cat "$dir/text")"
+"$MAS" fit --shape llama3-8b --cpu 2x16 --host 60GB/s --isa avx2 --ram 80GB >"$dir/text" || fail "exit $?"
+! grep -q assumed "$dir/text" && grep -q "^  RAM 80.0 GB;" "$dir/text" || fail "all is given: $(cat "$dir/text")"
+# this host has its own memory, unless --ram describes another one; what does not fit is said
+if [ -n "$here" ]; then
+    total=$(awk '/^MemTotal:/ { print $2 * 1024 }' /proc/meminfo)
+    "$MAS" fit -m demo --cpu here --json >"$dir/json" || fail "exit $?"
+    awk -v a="$(sed -E 's/.*"ram_bytes": ([0-9]+).*/\1/' "$dir/json")" -v most="$total" \
+        'BEGIN { exit !(a > 0 && a < most && a != 64 * 2^30) }' && grep -q '"ram_bytes_assumed": false' "$dir/json" ||
+        fail "this host has $total bytes of memory: $(cat "$dir/json")"
+    "$MAS" fit -m demo --cpu here | grep -q "^  RAM [0-9.]* GB available; " || fail "this host's memory in the text"
+    "$MAS" fit -m demo --cpu here --ram 1TB | grep -q "^  RAM 1000.0 GB; " || fail "--cpu here --ram"
+    if [ "$total" -lt 42000000000 ]; then
+        "$MAS" fit --shape llama3-70b --cpu here >"$dir/text" 2>&1 && fail "42 GB in $total bytes: $(cat "$dir/text")"
+        grep -q "take 42.[0-9] GB, this process may take [0-9.]* GB; take a smaller --type or --ctx, or give the --ram" "$dir/text" ||
+            fail "$(cat "$dir/text")"
+    fi
+fi
 "$MAS" fit -m demo --cpu 1x1 --isa avxvnni >"$dir/text" || fail "exit $?"
 for text in "^demo: 3.2 MB, 6 layers, 4.9 million parameters\$" "^on a CPU: 1 node of memory, 55 GB/s, 1 core, avxvnni;\$" \
     "^   1 sequence  *[0-9.]* tok/s\$" "^   8 sequences  *[0-9.]* tok/s together\$"; do
     grep -q "$text" "$dir/text" || fail "1x1: no '$text' in $(cat "$dir/text")"
 done
 "$MAS" fit --shape llama3-8b --gpu rtx4090 >"$dir/text" || fail "exit $?"
-grep -q "^  CPU 55 GB/s, 8 cores, avx2 (assumed); 900 tokens a sequence, KV cache Q8_0\$" "$dir/text" || fail "the CPU beside a card"
+grep -q "^  CPU 55 GB/s, 8 cores, avx2; 900 tokens a sequence, KV cache Q8_0\$" "$dir/text" &&
+    grep -qx "  assumed: --host 55GB/s, --threads 8, --isa avx2, --ram 64GiB" "$dir/text" || fail "the CPU beside a card"
 grep -q "MedQA, 1,273 x 7 calls: [1-5]\?[0-9]\.[0-9] minutes\$" "$dir/text" || fail "less than an hour: $(cat "$dir/text")"
 # fewer threads than cores; more are refused with both numbers
 "$MAS" fit --shape llama3-8b --cpu 1x16 -t 4 | grep -q " 4 cores, avx2" || fail "-t 4"
@@ -98,11 +118,13 @@ card, host = (json.load(open(f))["inputs"] for f in sys.argv[1:])
 assert [c.pop("vram_bytes") > 2e10 and c.pop("vram_bytes_per_second") for c in card["cards"]] == [1.008e12, 9.36e11], card
 assert card == {"model": None, "shape": "llama3-8b", "type": "Q6_K", "context": 1234, "kv_type": "f16", "ram_bytes": 48 << 30,
                 "sequences": 5, "placement": "auto", "split": "layers", "cpu_layers": 2,
-                "host": {"nodes": None, "cores": 6, "isa": "avxvnni", "isa_assumed": False, "bytes_per_second": 7e10},
+                "host": {"nodes": None, "cores": 6, "isa": "avxvnni", "bytes_per_second": 7e10, "ram_bytes_assumed": False,
+                         "cores_assumed": False, "isa_assumed": False, "bytes_per_second_assumed": False},
                 "cards": [{"name": n, "link_bytes_per_second": 2e10, "peer_bytes_per_second": None} for n in ("rtx4090", "rtx3090")]}, card
 assert host == {"model": "demo", "shape": None, "type": None, "context": 900, "kv_type": "q8_0", "ram_bytes": 64 << 30,
                 "sequences": 0, "placement": "auto", "split": "auto", "cpu_layers": None,
-                "host": {"nodes": 2, "cores": 8, "isa": "avx2", "isa_assumed": True, "bytes_per_second": 7e10}, "cards": []}, host
+                "host": {"nodes": 2, "cores": 8, "isa": "avx2", "bytes_per_second": 7e10, "ram_bytes_assumed": True,
+                         "cores_assumed": False, "isa_assumed": True, "bytes_per_second_assumed": False}, "cards": []}, host
 PY
 "$MAS" fit --shape llama3-70b --cpu 1x8 --ram 48GB | grep -q "64 sequences      do not fit into --ram" || fail "48 GB"
 refused() { # TEXT OPTIONS..
@@ -121,6 +143,8 @@ refused "threads 64 with --cpu 1x16: that host has 16 cores; give no more thread
 refused "threads 17 with --cpu 1x16: that host has 16 cores" --cpu 1x16 -t 17
 cores=$("$MAS" fit --shape llama3-8b --cpu here --isa avx2 | sed -nE 's/.* ([0-9]+) cores?, avx2;.*/\1/p')
 [ "$cores" -ge 256 ] || refused "threads $((cores + 1)) with --cpu here: this process may use $cores core" --cpu here --isa avx2 -t $((cores + 1))
+refused "--ctx 8193: must be 1 to 8192, the model's own limit; lower --ctx" --cpu 2x4 --ctx 8193
+refused "--ctx 100000: must be 1 to 8192, the model's own limit" --gpu rtx4090 --ctx 100000
 refused "--ram is 32.0 GB" --cpu 2x4 --ram 32GB
 
 # a shape and a file of that shape are the same model, tied or not

@@ -46,6 +46,7 @@ expect 64 "address 'here' is not numeric" "$MAS" serve -m demo --address here --
 expect 64 "address 'localhost' is not numeric" "$MAS" serve -m demo --address localhost
 expect 64 "--port: " "$MAS" serve -m demo -p 99999
 expect 64 "--threads: " "$MAS" serve -m demo --threads -3
+expect 64 "--threads: " "$MAS" serve -m demo -t -3
 expect 66 'nosuch' "$MAS" serve -m nosuch --port 0
 [[ $("$MAS" serve -m nosuch --port 0 2>&1) != *listening* ]] || fault 'the server listens before it knows its model'
 expect 0 'do not record decode steps' "$MAS" serve --help

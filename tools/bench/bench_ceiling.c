@@ -301,6 +301,15 @@ static void print_json(const struct ops *ops, const struct ceiling *c)
     str_free(&s);
 }
 
+static int check_isa(const struct ops *ops, const char *isa, struct err *e)
+{
+    if (strcmp(isa, "auto") != 0 && !(ops->isa && *ops->isa))
+        FAIL(e, ERR_USAGE,
+             "--isa %s with backend %s: its products are not those of a CPU; leave out --isa", isa,
+             ops->name);
+    return 0;
+}
+
 int bench_ceiling(int argc, char **argv)
 {
     static const struct argp_option options[] = {
@@ -310,6 +319,7 @@ int bench_ceiling(int argc, char **argv)
     static const struct cli_row rows[] = {{.flag = "backend",
                                            .letter = 'B',
                                            .group = 1,
+                                           .choices = "auto|cpu|cuda|cudahost",
                                            .doc = "Backend whose memory is measured.",
                                            .otherwise = "cpu"},
                                           {.flag = "isa",
@@ -344,7 +354,9 @@ int bench_ceiling(int argc, char **argv)
         .n_threads = o.machine.n_threads, .isa = o.machine.isa, .device = o.machine.device};
     if (ops_open(o.machine.backend, &how, &ops, &e) < 0)
         return cmd_fail(&e);
-    int rc = ceiling_measure(ops, how.n_threads, &c, &e);
+    int rc = check_isa(ops, how.isa, &e);
+    if (rc == 0)
+        rc = ceiling_measure(ops, how.n_threads, &c, &e);
     if (rc == 0 && o.json)
         print_json(ops, &c);
     else if (rc == 0)

@@ -343,9 +343,11 @@ void bench_html(const struct bench_page *p, struct str *out)
     page_open(out, p->title, "");
     str_adds(out, "<p>");
     page_text(out, p->device);
-    str_addf(out,
-             "; %d threads; %s; mas %s. Memory read %.4g GB/s, copied %.4g GB/s (read and written)",
-             p->threads, when, MAS_COMMIT, p->ceiling.read * 1e-9, p->ceiling.copy * 1e-9);
+    str_addf(
+        out,
+        "; %d thread%s; %s; mas %s. Memory read %.4g GB/s, copied %.4g GB/s (read and written)",
+        p->threads, p->threads == 1 ? "" : "s", when, MAS_COMMIT, p->ceiling.read * 1e-9,
+        p->ceiling.copy * 1e-9);
     if (p->ceiling.up > 0)
         str_addf(out, ", link %.4g GB/s", p->ceiling.up * 1e-9);
     str_adds(out, ", measured in the same run.</p>\n");

@@ -373,7 +373,7 @@ static int print_page(const struct bench *b, struct err *e)
              b->shape ? b->shape : "");
     const struct bench_page p = {.title = title,
                                  .device = b->open[b->n_open - 1]->dev->name,
-                                 .threads = b->ops.n_threads ? b->ops.n_threads : pool_cores(),
+                                 .threads = cli_threads(b->machine.backend, b->ops.n_threads),
                                  .note = note[b->emulated][b->n_failed != 0],
                                  .ceiling = b->ceiling,
                                  .row = b->result,
@@ -571,7 +571,7 @@ static int bench_open(struct bench *b, struct err *e)
     b->sheet = (struct kernel_sheet){.format = b->format,
                                      .ceiling = &b->ceiling,
                                      .ops = b->open[b->n_open - 1],
-                                     .threads = b->ops.n_threads ? b->ops.n_threads : pool_cores(),
+                                     .threads = cli_threads(b->machine.backend, b->ops.n_threads),
                                      .emulated = b->emulated};
     return b->no_ceiling
                ? 0

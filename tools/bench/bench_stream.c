@@ -396,6 +396,16 @@ static int check_streams(const struct bench *b, struct err *e)
          in->device, gb((double)in->plan->vram_weight_bytes), gb((double)in->plan->host_bytes));
 }
 
+static int check_batch(int batch_tokens, int parallel, struct err *e)
+{
+    if (batch_tokens < 2 * parallel)
+        FAIL(e, ERR_USAGE,
+             "--batch-tokens %d with --parallel %d: a step that fills contexts has two tokens of "
+             "each sequence; give --batch-tokens %d or more, or fewer sequences",
+             batch_tokens, parallel, 2 * parallel);
+    return 0;
+}
+
 static int bench_run(struct bench *b, struct err *e)
 {
     int rc = 0, most = 1;
@@ -410,7 +420,9 @@ static int bench_run(struct bench *b, struct err *e)
     b->watch.spans = (struct spans){.begin = on_begin, .end = on_end};
     b->ce.opt.spans = &b->watch.spans;
     b->ce.opt.n_seq = most;
-    if (b->ce.opt.batch_tokens < 2 * most)
+    if (b->ce.batched)
+        TRY_DONE(check_batch(b->ce.opt.batch_tokens, most, e));
+    else if (b->ce.opt.batch_tokens < 2 * most)
         b->ce.opt.batch_tokens = 2 * most;
     b->ce.opt.n_ctx = b->depth + length(b, most);
     TRY_DONE(cli_engine_open(&b->ce, &b->en, e));

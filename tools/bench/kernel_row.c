@@ -72,12 +72,13 @@ static void print_head(const struct kernel_sheet *k)
     } else {
         struct str rates = STR_INIT;
         ceiling_text(k, &rates);
-        printf("%s; %d threads; %s; mas %s\n%s%s\n\n"
+        printf("%s; %d thread%s; %s; mas %s\n%s%s\n\n"
                "| %-9s | %-34s | %-11s | %10s | %23s | %10s | %7s | %8s | %6s | %6s | %-7s |\n"
                "| --------- | ---------------------------------- | ----------- | ---------: | "
                "----------------------: | "
                "---------: | ------: | -------: | -----: | -----: | ------- |\n",
-               ops->dev->name, k->threads, when, MAS_COMMIT, rates.s ? rates.s : "",
+               ops->dev->name, k->threads, k->threads == 1 ? "" : "s", when, MAS_COMMIT,
+               rates.s ? rates.s : "",
                k->emulated
                    ? "; a GPU's kernels run by the host: these times say nothing about a GPU"
                    : "",

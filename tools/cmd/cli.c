@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "pool.h"
 #include "sources.h"
 #include "span.h"
 #include "text.h"
@@ -38,6 +39,11 @@ error_t cli_list(struct argp_state *st, const char *name, const char *arg, int l
             *end++ = 0;
         if (*n == most) {
             argp_error(st, "%s takes at most %d values", name, most);
+            return EINVAL;
+        }
+        if (!*at) {
+            argp_error(st, "%s is '%s'; a number is missing beside a comma or in the whole list",
+                       name, arg);
             return EINVAL;
         }
         error_t rc = cli_int(st, name, at, lo, hi, &out[(*n)++]);
@@ -228,6 +234,15 @@ static error_t parse_engine(int key, char *arg, struct argp_state *st)
     }
     if (row_of_key(&ce->rows, key, &row)) {
         ce->drafts |= !strcmp(row.flag, "max-draft");
+        ce->batched |= !strcmp(row.flag, "batch-tokens");
+        if (!strcmp(row.flag, "model")) {
+            if (ce->n_model == (ce->several ? CLI_MODELS : 1)) {
+                argp_error(st, "-m %s after -m %s: this command takes at most %d", arg,
+                           ce->model[ce->n_model - 1], ce->n_model);
+                return EINVAL;
+            }
+            ce->model[ce->n_model++] = arg;
+        }
         return set_row(st, &row, arg, &ce->opt);
     }
     if (key == ARGP_KEY_SUCCESS && ce->drafts && !*o->draft_model && !o->lookup) {
@@ -258,6 +273,46 @@ void cli_engine_init(struct cli_engine *ce, const struct cli_row *own, int n)
     ce->opt.model = NULL; /* must be given */
     if (!has_context)
         ce->opt.n_ctx = 0; /* the default, or the model's own limit where that is less */
+    ce->plain = ce->opt;
+}
+
+int cli_threads(const char *backend, int asked)
+{
+    return !strcmp(backend, "ref") ? 1 : asked ? asked : pool_cores();
+}
+
+static void say_threads(int asked)
+{
+    const int cores = pool_cores();
+    if (asked > cores)
+        fprintf(stderr,
+                "mas: %d threads share %d core%s, so they wait for each other; --threads 0 "
+                "is one for each core\n",
+                asked, cores, cores == 1 ? "" : "s");
+}
+
+static bool has_flag(const char *const *list, const char *flag)
+{
+    while (*list && strcmp(*list, flag) != 0)
+        list++;
+    return *list;
+}
+
+void cli_add_changed(const struct cli_engine *ce, const char *const *skip, struct str *out)
+{
+    for (int i = 0; i < ce->rows.n; i++) {
+        const struct option_row *row = ce->rows.row[i];
+        struct str now = STR_INIT, plain = STR_INIT;
+        if (has_flag(skip, row->flag))
+            continue;
+        option_text(row, &ce->opt, &now);
+        option_text(row, &ce->plain, &plain);
+        if (now.s && plain.s && strcmp(now.s, plain.s) != 0)
+            str_addf(out, " --%s%s%s", row->flag, row->arg ? " " : "", row->arg ? now.s : "");
+        out->failed |= now.failed || plain.failed;
+        str_free(&now);
+        str_free(&plain);
+    }
 }
 
 /* ---- sampling -------------------------------------------------------------------------------- */
@@ -351,6 +406,14 @@ int cli_engine_open(struct cli_engine *ce, struct engine **out, struct err *e)
 {
     if (!ce->opt.model)
         FAIL(e, ERR_USAGE, "no model; give one with -m FILE, or -m demo for the built-in one");
+    if (!strcmp(ce->opt.backend, "ref") && strcmp(ce->opt.isa, "auto") != 0)
+        FAIL(e, ERR_USAGE,
+             "--isa %s with --backend ref: the oracle has no instruction sets to "
+             "choose from; leave out --isa",
+             ce->opt.isa);
+    if (strcmp(ce->opt.backend, "ref") != 0 && !ce->said_threads)
+        say_threads(ce->opt.n_threads);
+    ce->said_threads = true;
     if (!ce->quiet && isatty(STDERR_FILENO))
         ce->opt.progress = cli_show_loading;
     TRY(ranges_open(&ce->ranges, e));

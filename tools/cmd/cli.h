@@ -43,12 +43,20 @@ void cli_rows_some(struct cli_rows *r, const struct option_set *set, const struc
 void cli_rows_all(struct cli_rows *r, const struct option_set *set, const struct cli_row *own,
                   int n, int group, void *at);
 
+#define CLI_MODELS 16
+
 /* The options of options.def, of ranges.h and --quiet, as a child parser; its input is the
  * structure. The structure stays at its place from cli_engine_init on. */
 struct cli_engine {
     struct engine_options opt;
-    bool quiet;  /* no progress of loading */
-    bool drafts; /* --max-draft was given */
+    bool quiet;                    /* no progress of loading */
+    bool drafts;                   /* --max-draft was given */
+    bool batched;                  /* --batch-tokens was given */
+    const char *model[CLI_MODELS]; /* (n_model) each -m, in their order; opt.model is the last */
+    bool said_threads; /* that --threads is more than the cores that this process may use */
+    int n_model;
+    bool several; /* the command takes more than one model; otherwise a second -m is refused */
+    struct engine_options plain; /* every default of this command */
     struct ranges ranges;
     struct cli_rows rows;
     struct argp_child ranged[2];
@@ -111,7 +119,14 @@ void cli_show_plan(const struct engine *en);
 /* engine_options.progress: a line on stderr that is overwritten, and cleared at the end. */
 void cli_show_loading(uint64_t done, uint64_t total, void *user);
 
-/* Opens with a progress bar on a terminal. The engine reports to ce->ranges. */
+/* Threads of the host that compute, for a backend and --threads (0 = every core); ref has one. */
+int cli_threads(const char *backend, int asked);
+/* Appends the options that differ from the command's defaults, as " --page-tokens 64
+ * --map-weights". skip: flags that are left out, "model" among them, and NULL at the end. */
+void cli_add_changed(const struct cli_engine *ce, const char *const *skip, struct str *out);
+
+/* Opens with a progress bar on a terminal. The engine reports to ce->ranges. ERR_USAGE also for an
+ * --isa that has no effect. */
 int cli_engine_open(struct cli_engine *ce, struct engine **out, struct err *e);
 /* Closes the engine (NULL = none was opened), then the ranges. */
 void cli_engine_close(struct cli_engine *ce, struct engine *en);

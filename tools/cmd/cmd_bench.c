@@ -12,7 +12,6 @@
 #include "cmd.h"
 #include "energy.h"
 #include "mem.h"
-#include "pool.h"
 #include "span.h"
 #include "speed_rows.h"
 
@@ -25,7 +24,9 @@ struct bench {
     int repeat;
     const char *format;
     struct energy energy;
-    struct str foot; /* of the table: a line a test */
+    struct str foot;  /* of the table: machine and settings, then a line a test; of each model */
+    struct str lines; /* of energy, of the present model's tests */
+    bool first;       /* no row is printed */
 };
 
 enum { OPT_PARALLEL = 1 };
@@ -44,6 +45,7 @@ static error_t parse(int key, char *arg, struct argp_state *st)
     case 'd':
         return cli_list(st, "-d", arg, 0, 1 << 24, BENCH_LIST, b->depth, &b->n_depth);
     case 'b':
+        b->ce.batched = true;
         return cli_option(st, &engine_option_set, "batch-tokens", arg, &b->ce.opt);
     case 'r':
         return cli_int(st, "-r", arg, 1, 1000, &b->repeat);
@@ -110,7 +112,7 @@ static void keep_energy(struct bench *b, const struct speed_row *t)
     speed_name(&t->test, test);
     energy_line(&t->energy, t->tokens, &line);
     if (line.len)
-        str_addf(&b->foot, "  %-12s %s\n", test, line.s);
+        str_addf(&b->lines, "  %-12s %s\n", test, line.s);
     str_free(&line);
 }
 
@@ -136,16 +138,14 @@ static int print_row(const struct bench *b, const struct speed_about *a, const s
     return rc;
 }
 
-static int print_end(const struct bench *b, const struct speed_about *a, bool first, struct err *e)
+/* After the rows of all models. */
+static int print_end(const struct bench *b, struct err *e)
 {
     struct str s = STR_INIT;
-    if (!strcmp(b->format, "json")) {
-        str_adds(&s, first ? "[\n]\n" : "\n]\n");
-    } else if (!strcmp(b->format, "md") && !first) {
-        str_addc(&s, '\n');
-        speed_about_md(a, &s);
-        str_addf(&s, "energy: %s\n%s", b->energy.now.source, b->foot.s);
-    }
+    if (!strcmp(b->format, "json"))
+        str_adds(&s, b->first ? "[\n]\n" : "\n]\n");
+    else if (!strcmp(b->format, "md") && b->foot.len)
+        str_addf(&s, "\n%s", b->foot.s);
     const int rc = print(&s, e);
     str_free(&s);
     return rc;
@@ -196,27 +196,11 @@ static int check_depth(const struct bench *b, struct err *e)
     return 0;
 }
 
-static int bench(struct bench *b, struct err *e)
+/* The tests of one model. */
+static int bench_tests(struct bench *b, struct engine *en, const struct speed_about *about,
+                       struct err *e)
 {
-    int rc = 0, most_p = 0, most_n = 0, most_d = 0, most_seq = 1;
-    longest(b->p, b->n_p, &most_p);
-    longest(b->n, b->n_n, &most_n);
-    longest(b->parallel, b->n_parallel, &most_seq);
-    struct engine *en = NULL;
-    if (!most_p && !most_n)
-        FAIL(e, ERR_USAGE, "nothing to measure: -p and -n are both 0; set one of them");
-    TRY(check_depth(b, e));
-    longest(b->depth, b->n_depth, &most_d);
-    b->ce.opt.n_ctx = most_d + (most_p > most_n ? most_p : most_n) + 1;
-    b->ce.opt.no_prefix_cache = !most_d;
-    b->ce.opt.n_seq = most_seq;
-    TRY_DONE(cli_engine_open(&b->ce, &en, e));
-    TRY_DONE(energy_open(&b->energy, engine_info(en)->backend, engine_info(en)->pci,
-                         engine_info(en)->gpu, e));
-    const struct speed_about about = {engine_info(en), &b->ce.opt,
-                                      b->ce.opt.n_threads ? b->ce.opt.n_threads : pool_cores()};
     const bool shown = !b->ce.quiet && isatty(STDERR_FILENO);
-    bool first = true;
     const int each = b->n_p + b->n_n * b->n_parallel;
     for (int k = 0; k < b->n_depth * each; k++) {
         const int i = k % each;
@@ -229,16 +213,71 @@ static int bench(struct bench *b, struct err *e)
         }
         if (!t.test.prompt && !t.test.gen)
             continue;
-        TRY_DONE(measure(b, en, k, &t, e));
-        TRY_DONE(print_row(b, &about, &t, first, e));
+        TRY(measure(b, en, k, &t, e));
+        TRY(print_row(b, about, &t, b->first, e));
         keep_energy(b, &t);
-        first = false;
+        b->first = false;
     }
-    rc = print_end(b, &about, first, e);
+    return 0;
+}
+
+/* Machine, settings and energy of a model's rows. */
+static void keep_about(struct bench *b, const struct speed_about *about)
+{
+    if (b->ce.n_model > 1)
+        str_addf(&b->foot, "%s: ", b->ce.opt.model);
+    speed_about_md(about, &b->foot);
+    str_addf(&b->foot, "energy: %s\n%s", b->energy.now.source, b->lines.s ? b->lines.s : "");
+    str_free(&b->lines);
+}
+
+static int bench_model(struct bench *b, const char *changed, struct err *e)
+{
+    int rc = 0;
+    struct engine *en = NULL;
+    TRY_DONE(cli_engine_open(&b->ce, &en, e));
+    const struct engine_info *in = engine_info(en);
+    TRY_DONE(energy_open(&b->energy, in->backend, in->pci, in->gpu, e));
+    const struct speed_about about = {in, &b->ce.opt, cli_threads(in->backend, b->ce.opt.n_threads),
+                                      changed};
+    TRY_DONE(bench_tests(b, en, &about, e));
+    if (!b->first)
+        keep_about(b, &about);
 done:
     energy_close(&b->energy);
-    str_free(&b->foot);
     cli_engine_close(&b->ce, en);
+    return rc;
+}
+
+static int bench(struct bench *b, struct err *e)
+{
+    /* settings with a place of their own in the table or its last line */
+    static const char *const told[] = {"model",   "backend",      "isa", "threads",
+                                       "kv-type", "batch-tokens", NULL};
+    int rc = 0, most_p = 0, most_n = 0, most_d = 0, most_seq = 1;
+    longest(b->p, b->n_p, &most_p);
+    longest(b->n, b->n_n, &most_n);
+    longest(b->parallel, b->n_parallel, &most_seq);
+    struct str changed = STR_INIT;
+    if (!most_p && !most_n)
+        FAIL(e, ERR_USAGE, "nothing to measure: -p and -n are both 0; set one of them");
+    TRY(check_depth(b, e));
+    if (most_n)
+        TRY(speed_check_batch(b->ce.opt.batch_tokens, most_seq, e));
+    cli_add_changed(&b->ce, told, &changed);
+    longest(b->depth, b->n_depth, &most_d);
+    b->ce.opt.n_ctx = most_d + (most_p > most_n ? most_p : most_n) + 1;
+    b->ce.opt.no_prefix_cache = !most_d;
+    b->ce.opt.n_seq = most_n ? most_seq : 1;
+    for (int i = 0; i < (b->ce.n_model ? b->ce.n_model : 1) && rc == 0; i++) {
+        b->ce.opt.model = b->ce.n_model ? b->ce.model[i] : NULL;
+        rc = bench_model(b, changed.s ? changed.s : "", e);
+    }
+    if (rc == 0)
+        rc = print_end(b, e);
+    str_free(&changed);
+    str_free(&b->foot);
+    str_free(&b->lines);
     return rc;
 }
 
@@ -269,6 +308,8 @@ static int run(int argc, char **argv)
                       .n_depth = 1,
                       .repeat = 5,
                       .format = "md",
+                      .first = true,
+                      .lines = STR_INIT,
                       .foot = STR_INIT};
     const struct argp_child children[] = {{&b.ce.rows.argp, 0, "Model and machine:", 10}, {0}};
     const struct argp argp = {
@@ -277,12 +318,14 @@ static int run(int argc, char **argv)
         "model",
         "Measures the speed of a model: prompt processing and generation. Other benchmarks: "
         "mas bench kernels, mas bench ceiling, mas bench compare, mas bench stream, mas bench "
-        "read, mas bench tiles; each has its own --help. mas profile times each op of the same "
+        "read, mas bench tiles; each has its own --help. With -m several times it measures one "
+        "model after the other. mas profile times each op of the same "
         "tests.",
         children,
         NULL,
         NULL};
     cli_engine_init(&b.ce, own, sizeof own / sizeof own[0]);
+    b.ce.several = true;
     struct err e = {0};
     if (check_foreign(argc, argv, &e) < 0)
         return cmd_fail(&e);

@@ -21,7 +21,8 @@ enum {
     ACCEPTED = 4, /* of FIT_DRAFT tokens, unless --accepted says it */
     DRAFT_WARM = 400,
     DRAFT_TOKENS = 40,
-    BAR = 62 /* a line has 79 columns */
+    CTX_DEFAULT = 900, /* as in the option's row below */
+    BAR = 62           /* a line has 79 columns */
 };
 
 /* ---- options --------------------------------------------------------------------------------- */
@@ -391,6 +392,7 @@ static void print_machine(struct str *s, const struct fit *f)
     fit_say_cpu(f, s);
     str_addf(s, "; %d tokens a sequence, KV cache %s\n", f->opt.n_ctx,
              fmt_info(f->opt.kv_fmt)->name);
+    fit_say_assumed(f, s);
 }
 
 static void print_text(const struct fit *f, struct plan *p, const bool *ok, const struct err *why,
@@ -637,7 +639,13 @@ static int fit(struct fit *f, struct err *e)
     bool ok[2] = {false, false};
     struct err why[2] = {{0}, {0}};
     TRY(read_model(f, e));
+    if (f->opt.n_ctx == CTX_DEFAULT && f->opt.n_ctx > f->of.m.hp.n_ctx_train)
+        f->opt.n_ctx = f->of.m.hp.n_ctx_train;
+    if (f->opt.n_ctx > f->of.m.hp.n_ctx_train)
+        FAIL(e, ERR_USAGE, "--ctx %d: must be 1 to %d, the model's own limit; lower --ctx",
+             f->opt.n_ctx, f->of.m.hp.n_ctx_train);
     TRY(fit_machine_isa(f, e));
+    TRY(fit_machine_ram(f, e));
     if (f->nodes)
         return fit_cpu(f, e);
     TRY(fit_machine_read(f, e));
@@ -668,7 +676,10 @@ static int fit(struct fit *f, struct err *e)
 static int run(int argc, char **argv)
 {
     static const struct cli_row own[] = {
-        {.flag = "ram", .group = 2, .doc = "Main memory that weights may use; 0 is 64 GiB."},
+        {.flag = "ram",
+         .group = 2,
+         .doc = "Main memory that weights and, with --cpu, the KV cache may use; 0 is 64 GiB, with "
+                "--cpu here what this process may still take."},
         {.flag = "threads",
          .group = 2,
          .doc = "Cores of the CPU that compute; 0 is 8, with --cpu all of the host."},

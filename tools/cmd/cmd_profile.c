@@ -174,8 +174,7 @@ static int print(const struct profile *p, const struct record *r, const struct p
                                           .facts = &p->facts,
                                           .test = p->result,
                                           .n_test = p->n_test,
-                                          .threads = p->ce.opt.n_threads ? p->ce.opt.n_threads
-                                                                         : pool_cores(),
+                                          .threads = cli_threads(backend, p->ce.opt.n_threads),
                                           .backend = backend,
                                           .emulated = *p->facts.note != 0};
     if (!strcmp(p->format, "json"))
@@ -263,6 +262,7 @@ static int profile(struct profile *p, struct err *e)
         FAIL(e, ERR_USAGE, "nothing to profile: -p and -n are both 0; set one of them");
     p->ce.opt.n_ctx = (p->prompt > p->gen ? p->prompt : p->gen) + 1;
     p->ce.opt.n_seq = p->gen ? p->parallel : 1;
+    TRY(speed_check_batch(p->ce.opt.batch_tokens, p->ce.opt.n_seq, e));
     TRY_DONE(open_files(p, e));
     if (p->ceiling)
         TRY_DONE(measure_ceiling(p, e));

@@ -45,12 +45,12 @@ static const struct option_row *row_at(int i)
     return NULL;
 }
 
-/* The row of an option's key: a letter of the server's rows, or OPT_ROW and on. NULL: none. */
+/* The row of an option's key: a letter of a row, as 't', or OPT_ROW and on. NULL: none. */
 static const struct option_row *row_of(int key)
 {
-    for (int i = 0; i < serve_option_set.n; i++)
-        if (serve_option_set.row[i].letter && serve_option_set.row[i].letter == key)
-            return &serve_option_set.row[i];
+    for (int i = 0; row_at(i); i++)
+        if (row_at(i)->letter && row_at(i)->letter == key)
+            return row_at(i);
     return key >= OPT_ROW ? row_at(key - OPT_ROW) : NULL;
 }
 
@@ -141,10 +141,9 @@ static void make_rows(struct rows *r)
         snprintf(r->doc[i], sizeof r->doc[i], "%s", help.s);
         str_free(&help);
         bool server = i < serve_option_set.n;
-        r->option[n++] =
-            (struct argp_option){row->flag, server && row->letter ? row->letter : OPT_ROW + i,
-                                 row->arg,  0,
-                                 r->doc[i], server ? 2 : 3};
+        r->option[n++] = (struct argp_option){row->flag, row->letter ? row->letter : OPT_ROW + i,
+                                              row->arg,  0,
+                                              r->doc[i], server ? 2 : 3};
     }
 }
 

@@ -69,7 +69,7 @@ static int cpu_predict(struct fit *f, struct cpu_fit *c, struct err *e)
     *c = (struct cpu_fit){.weights = weights_bytes(&m->w),
                           .step = cpu_step_bytes(&m->w),
                           .kv = fit_kv_token_bytes(f, &m->hp),
-                          .rate = f->nodes * (f->host > 0 ? f->host : node_rate),
+                          .rate = f->nodes * f->rates.host,
                           .prompt = f->cores * cpu_rate_ops(f->isa) / (2.0 * (double)m->n_params)};
     const uint64_t one = c->weights + c->kv * (uint64_t)f->opt.n_ctx;
     if (!c->kv)
@@ -77,9 +77,11 @@ static int cpu_predict(struct fit *f, struct cpu_fit *c, struct err *e)
              fmt_info(f->opt.kv_fmt)->name, m->hp.head_dim);
     if (one > ram)
         FAIL(e, ERR_USAGE,
-             "weights and the KV cache of one sequence take %.1f GB, --ram is %.1f GB; take a "
-             "smaller --type or more --ram",
-             (double)one * 1e-9, (double)ram * 1e-9);
+             "weights and the KV cache of one sequence take %.1f GB, %s %.1f GB; take %s%s",
+             (double)one * 1e-9, f->ram_here ? "this process may take" : "--ram is",
+             (double)ram * 1e-9,
+             f->shape ? "a smaller --type or --ctx" : "a smaller model or --ctx",
+             f->ram_here ? ", or give the --ram of a larger host" : ", or more --ram");
     for (int i = 0; i < N_RATES; i++)
         if (c->weights + c->kv * (uint64_t)f->opt.n_ctx * (uint64_t)sequences[i] <= ram)
             c->tokens[i] = sequences[i] / cpu_step(f, c, sequences[i]);
@@ -92,8 +94,11 @@ static void cpu_text(const struct fit *f, const struct cpu_fit *c, struct str *s
     str_addf(s, "on a CPU: %d node%s of memory, %.0f GB/s%s, ", f->nodes, f->nodes == 1 ? "" : "s",
              c->rate / f->nodes * 1e-9, f->nodes == 1 ? "" : " each");
     fit_say_cpu(f, s);
-    str_addf(s, ";\n  %d tokens a sequence, KV cache %s\n\n", f->opt.n_ctx,
+    str_addf(s, ";\n  RAM %.1f GB%s; %d tokens a sequence, KV cache %s\n",
+             (double)f->opt.ram_bytes * 1e-9, f->ram_here ? " available" : "", f->opt.n_ctx,
              fmt_info(f->opt.kv_fmt)->name);
+    fit_say_assumed(f, s);
+    str_addc(s, '\n');
     str_addf(s, "  prompts           %8.0f tok/s\n", c->prompt);
     for (int i = 0; i < N_RATES; i++) {
         if (c->tokens[i] > 0)
@@ -101,7 +106,8 @@ static void cpu_text(const struct fit *f, const struct cpu_fit *c, struct str *s
                      sequences[i] > 1 ? "s" : " ", c->tokens[i],
                      sequences[i] > 1 ? " together" : "");
         else
-            str_addf(s, "  %2d sequences      do not fit into --ram\n", sequences[i]);
+            str_addf(s, "  %2d sequences      do not fit into %s\n", sequences[i],
+                     f->ram_here ? "the available RAM" : "--ram");
     }
     str_addf(
         s,
@@ -167,8 +173,8 @@ int fit_cpu(struct fit *f, struct err *e)
              f->cores == 1 ? "" : "s");
     if (f->opt.n_threads)
         f->cores = f->opt.n_threads;
-    if (!f->opt.ram_bytes)
-        f->opt.ram_bytes = (uint64_t)64 << 30;
+    f->host_assumed = !(f->host > 0);
+    f->rates.host = f->host_assumed ? node_rate : f->host;
     TRY(cpu_predict(f, &c, e));
     if (f->json)
         cpu_json(f, &c, &s);

@@ -13,6 +13,7 @@ static const double host_rate = 55e9;  /* bytes/s of two channels of DDR5 */
 /* of that rate: what CPU and link together get of the same memory */
 static const double dram_share = 65.0 / 55;
 enum { HOST_CORES = 8 }; /* of a desktop CPU */
+#define HOST_RAM ((uint64_t)64 << 30)
 
 struct sheet { /* of a card */
     const char *name;
@@ -179,7 +180,7 @@ int fit_machine_isa(struct fit *f, struct err *e)
     struct ops *ops = NULL;
     const char *best;
     f->isa_assumed = chosen && !f->here;
-    f->isa_note = f->isa_assumed ? " (assumed)" : "";
+    f->isa_note = "";
     f->isa = chosen ? "avx2" : f->opt.isa;
     if (!chosen || !f->here)
         return 0;
@@ -197,6 +198,25 @@ int fit_machine_isa(struct fit *f, struct err *e)
     return 0;
 }
 
+int fit_machine_ram(struct fit *f, struct err *e)
+{
+    struct ops *ops = NULL;
+    size_t available, total;
+    f->ram_assumed = !f->opt.ram_bytes && !f->here;
+    if (f->ram_assumed)
+        f->opt.ram_bytes = HOST_RAM;
+    if (f->opt.ram_bytes)
+        return 0;
+    TRY(ops_open("cpu", &(struct ops_options){.n_threads = 1, .isa = "auto"}, &ops, e));
+    const int rc = ops->dev->api->memory(ops->dev, &available, &total, e);
+    ops_close(ops);
+    if (rc < 0)
+        return err_wrap(e, rc, "--cpu here without --ram");
+    f->ram_here = true;
+    f->opt.ram_bytes = available ? available : 1; /* 0 would mean that it was not asked */
+    return 0;
+}
+
 int fit_machine_read(struct fit *f, struct err *e)
 {
     if (!f->n_card)
@@ -210,7 +230,9 @@ int fit_machine_read(struct fit *f, struct err *e)
         FAIL(e, ERR_USAGE,
              "--peer is the rate from card to card, and --gpu names one card; name "
              "several, as rtx3090,rtx3090, or leave --peer out");
-    f->cores = f->opt.n_threads ? f->opt.n_threads : HOST_CORES;
+    f->cores_assumed = !f->opt.n_threads;
+    f->cores = f->cores_assumed ? HOST_CORES : f->opt.n_threads;
+    f->host_assumed = !(f->host > 0);
     for (int i = 0; i < f->n_card; i++) {
         struct fit_card *c = &f->card[i];
         const double vram = of_card(&f->vram, i), link = of_card(&f->link, i);
@@ -219,8 +241,6 @@ int fit_machine_read(struct fit *f, struct err *e)
         c->peer = f->peer > 0 ? f->peer : c->peer;
     }
     f->opt.vram_bytes = f->card[0].vram_bytes;
-    if (!f->opt.ram_bytes)
-        f->opt.ram_bytes = (uint64_t)64 << 30;
     f->rates = (struct plan_rates){.vram = f->card[0].vram,
                                    .link = f->card[0].link,
                                    .host = f->host > 0 ? f->host : host_rate,

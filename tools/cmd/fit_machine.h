@@ -18,6 +18,10 @@ error_t fit_machine_list(struct fit_list *list, struct argp_state *st, const cha
  * best of this processor under --cpu here, or else avx2, which a desktop CPU has. ERR_USAGE:
  * nothing is measured for this processor's. */
 int fit_machine_isa(struct fit *f, struct err *e);
+/* Fills the main memory, opt.ram_bytes in bytes, where it was not given. Under --cpu here it is the
+ * memory that this process may still take, its control groups included, as the engine counts it.
+ * Otherwise it is assumed. ERR_IO: the system does not say it. */
+int fit_machine_ram(struct fit *f, struct err *e);
 /* Fills the memory and rates of the cards and of the host, and opens the first card. ERR_USAGE: no
  * card was named. */
 int fit_machine_read(struct fit *f, struct err *e);

@@ -52,8 +52,10 @@ struct fit {
     int nodes;       /* of memory, of a host without a card (--cpu); 0 = a card is asked about */
     int cores;       /* of the CPU, that compute */
     const char *isa; /* the instruction set whose rates the figures assume */
-    bool isa_assumed;
-    const char *isa_note; /* after it, for people: " (assumed)", or "" */
+    const char *isa_note; /* after it, for people: " (amx is not measured)", or "" */
+    /* neither given nor those of this host */
+    bool isa_assumed, host_assumed, cores_assumed, ram_assumed;
+    bool ram_here; /* opt.ram_bytes is what this process may still take */
     /* host_row is that of the model; predictions of another type have its own */
     struct plan_rates rates;
     struct sim *sim; /* the first card */

@@ -20,6 +20,26 @@ void fit_say_cpu(const struct fit *f, struct str *s)
              f->cores == 1 ? "" : "s", f->isa, f->isa_note);
 }
 
+static const char *comma(const struct str *s, size_t start)
+{
+    return s->len > start ? ", " : "  assumed: ";
+}
+
+void fit_say_assumed(const struct fit *f, struct str *s)
+{
+    const size_t start = s->len;
+    if (f->host_assumed)
+        str_addf(s, "%s--host %.0fGB/s", comma(s, start), f->rates.host * 1e-9);
+    if (f->cores_assumed)
+        str_addf(s, "%s--threads %d", comma(s, start), f->cores);
+    if (f->isa_assumed)
+        str_addf(s, "%s--isa %s", comma(s, start), f->isa);
+    if (f->ram_assumed)
+        str_addf(s, "%s--ram %.0fGiB", comma(s, start), (double)f->opt.ram_bytes / 1073741824);
+    if (s->len > start)
+        str_addc(s, '\n');
+}
+
 void fit_say_hours(double hours, struct str *s)
 {
     if (hours < 1)
@@ -50,6 +70,11 @@ static void option(struct str *s, const struct fit *f, const char *key, const ch
 {
     str_addf(s, ", \"%s\": ", key);
     option_json(option_of_flag(&engine_option_set, flag), &f->opt, s);
+}
+
+static void assumed(struct str *s, const char *key, bool is)
+{
+    str_addf(s, ", \"%s_assumed\": %s", key, is ? "true" : "false");
 }
 
 static void cards(struct str *s, const struct fit *f)
@@ -93,8 +118,11 @@ void fit_say_inputs(const struct fit *f, double node_rate, struct str *s)
         str_adds(s, "null");
     str_addf(s, ", \"cores\": %d, ", f->cores);
     text(s, "isa", f->isa);
-    str_addf(s, ", \"isa_assumed\": %s", f->isa_assumed ? "true" : "false");
     rate(s, "bytes_per_second", node_rate);
+    assumed(s, "ram_bytes", f->ram_assumed);
+    assumed(s, "cores", f->cores_assumed);
+    assumed(s, "isa", f->isa_assumed);
+    assumed(s, "bytes_per_second", f->host_assumed);
     str_addc(s, '}');
     cards(s, f);
     str_addc(s, '}');

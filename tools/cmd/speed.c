@@ -190,6 +190,16 @@ void speed_say_width(const struct engine *en, const struct speed_test *t,
             in->plan->n_device ? ", --vram or --ram, or use --placement throughput" : " or --ram");
 }
 
+int speed_check_batch(int batch_tokens, int parallel, struct err *e)
+{
+    if (parallel > batch_tokens)
+        FAIL(e, ERR_USAGE,
+             "--parallel %d with steps of at most %d tokens: a step has a token of each sequence; "
+             "raise --batch-tokens to %d or lower --parallel",
+             parallel, batch_tokens, parallel);
+    return 0;
+}
+
 void speed_advice(struct err *e, int depth, int prompt, int gen, const char *lengths)
 {
     const struct advice_option own[] = {

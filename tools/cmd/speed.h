@@ -44,6 +44,10 @@ int speed_warm(struct engine *en, const struct speed_test *t, struct err *e);
 void speed_say_width(const struct engine *en, const struct speed_test *t,
                      const struct speed_width *w);
 
+/* ERR_USAGE: a step of batch_tokens tokens cannot have one of each of `parallel` sequences. The
+ * engine would make all steps larger, those of prompts too. */
+int speed_check_batch(int batch_tokens, int parallel, struct err *e);
+
 /* Puts options of the tests into the advice of an error: --ctx and --sequences are none of the
  * commands that run tests. depth, prompt, gen: the most tokens of -d, -p and -n. lengths: the
  * command's options of these, such as "-p/-n". */

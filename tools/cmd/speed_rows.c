@@ -50,6 +50,12 @@ static void add_number(struct sink *k, const char *name, double v)
         str_add_number(k->out, v, 9);
 }
 
+static void add_switch(struct sink *k, const char *name, bool on)
+{
+    if (column(k, name))
+        str_adds(k->out, on ? "true" : "false");
+}
+
 /* A setting as it was given: the value of its row in the table of options. */
 static void add_option(struct sink *k, const struct speed_about *a, const char *name,
                        const char *flag)
@@ -91,13 +97,13 @@ static void add_settings(struct sink *k, const struct speed_about *a)
         {"cpu_layers", "cpu-layers"},
         {"link_limit", "link-limit"},
         {"kv_swap", "kv-swap"},
-        {"map_weights", "map-weights"},
-        {"packed_cache", "packed-cache"},
         {"graphs", "no-graphs"},
         {"draft_model", "draft-model"},
         {"lookup", "lookup"},
     };
     const struct engine_info *in = a->in;
+    const char *kept = a->opt->packed_cache;
+    const bool packed = *kept && strcmp(kept, "false") != 0;
     const bool model = a->opt->draft_model[0], drafts = model || a->opt->lookup;
     add_option(k, a, "type_k", "kv-type");
     add_option(k, a, "type_v", "kv-type");
@@ -105,10 +111,12 @@ static void add_settings(struct sink *k, const struct speed_about *a)
     add_whole(k, "kv_bytes", in->plan->kv_bytes);
     add_devices(k, in);
     add_text(k, "placement", plan_mode_name(in->plan->mode));
-    add_text(k, "split", plan_split_name(in->plan->split));
+    add_text(k, "split", in->n_device > 1 ? plan_split_name(in->plan->split) : "");
     add_whole(k, "stream_bytes", in->plan->stream_bytes);
     for (size_t i = 0; i < sizeof given / sizeof *given; i++)
         add_option(k, a, given[i][0], given[i][1]);
+    add_switch(k, "map_weights", a->opt->map_weights && !packed);
+    add_text(k, "packed_cache", packed ? kept : "");
     add_whole(k, "max_draft", drafts ? (uint64_t)a->opt->max_draft : 0);
     add_whole(k, "max_branches", model ? (uint64_t)a->opt->max_branch : 0);
 }
@@ -190,7 +198,8 @@ void speed_about_md(const struct speed_about *a, struct str *out)
 {
     char when[32];
     bench_time(when);
-    str_addf(out, "%s%s%s; KV cache %s; steps of at most %d tokens; mas %s; %s\n", a->in->device,
-             a->in->isa[0] ? "; isa " : "", a->in->isa, fmt_info(a->in->kv_fmt)->name,
-             a->in->batch_tokens, MAS_COMMIT, when);
+    str_addf(out, "%s%s%s; KV cache %s; steps of at most %d tokens%s%s; mas %s; %s\n",
+             a->in->device, a->in->isa[0] ? "; isa " : "", a->in->isa,
+             fmt_info(a->in->kv_fmt)->name, a->in->batch_tokens, *a->changed ? ";" : "", a->changed,
+             MAS_COMMIT, when);
 }

@@ -89,8 +89,8 @@ static bool worker_time(const struct profile_report *p, int group, int worker, i
 static void md_head(const struct profile_report *p, struct str *out)
 {
     const struct profile_facts *f = p->facts;
-    str_addf(out, "%s; %s; %d threads; %s; %s\n", f->model, f->device, p->threads, f->date,
-             f->program);
+    str_addf(out, "%s; %s; %d thread%s; %s; %s\n", f->model, f->device, p->threads,
+             p->threads == 1 ? "" : "s", f->date, f->program);
     if (*f->note)
         str_addf(out, "%s\n", f->note);
     if (p->record->dropped)
