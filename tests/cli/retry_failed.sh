@@ -4,18 +4,7 @@
 # and bundles say how many attempts were replaced.
 [ ! -w /dev/shm ] || export TMPDIR=/dev/shm
 . "$(dirname "$0")/head.bash"
-command -v python3 >/dev/null || { echo "skipped: no python3"; exit 77; }
-unset http_proxy https_proxy all_proxy HTTPS_PROXY ALL_PROXY
-export no_proxy='*' HOME=$dir/home
-data=$MAS_SOURCE/configs/demo/questions.jsonl
-python3 "$MAS_SOURCE/tests/cli/provider_server.py" "$dir" >port &
-server=$!
-trap 'kill $server 2>/dev/null; rm -rf -- "$dir"' EXIT
-for _ in $(seq 100); do [ -s port ] && break; sleep 0.1; done
-read -r port _ <port
-ask() { # the server refuses every third question until the file well-third is there
-    "$MAS" eval --set provider=openai --set "remote.base_url=http://127.0.0.1:$port/third/v1" --set model=tiny --data "$data" --n 20 -s cot --quiet "$@"
-}
+. "$MAS_SOURCE/tests/cli/provider.bash"
 chats() { grep -c "^$port /third/v1/chat" log; }
 rows() { python3 - "$1/results.csv" <<'PY'; }
 import csv, sys
@@ -34,15 +23,6 @@ assert "replaced" not in b or b is none, b
 print(a["questions"], a["attempts"], b["questions"], b["attempts"], sum(r["attempts"] for r in b["reasons"]), len(a["files"]))
 PY
 
-cat >grid.yaml <<YAML
-_base: $MAS_SOURCE/configs/demo.yaml
-experiment:
-  name: two
-  factors:
-    strategy: [cot, review]
-  data: {n: 20}
-YAML
-grid() { "$MAS" eval -c grid.yaml --set provider=openai --set "remote.base_url=http://127.0.0.1:$port/third/v1" --set model=tiny --data "$data" --quiet "$@"; }
 
 expect 1 '--retry-failed asks failed ones again' ask --out run
 lost=$(failed run)
