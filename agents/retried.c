@@ -165,6 +165,24 @@ int retried_join(struct retried *r, const struct retried *more, const char *end,
     return rc;
 }
 
+int retried_choose(const struct retried *r, const json_t *ids, struct retried *out, struct err *e)
+{
+    struct retried some = {.ids = NULL};
+    json_t *v;
+    const char *key;
+    *out = some;
+    json_object_foreach(r->replaced, key, v)
+    {
+        const size_t n = strlen(key) - RETRIED_CRC - 1;
+        const int rc = json_object_getn(ids, key, n) ? retried_take(&some, key, v, e) : 0;
+        if (rc < 0)
+            retried_free(&some);
+        TRY(rc);
+    }
+    *out = some;
+    return 0;
+}
+
 /* ---- texts ----------------------------------------------------------------------------------- */
 
 static void retried_put(struct str *out, const char *key, const json_t *object)

@@ -70,6 +70,9 @@ expect 1 '20 done before' ask --out part
 [ "$(again part)" = "$early $early $early $early $early 1" ] || fault "part: $(again part)"
 expect 0 "$((lost - early)) failed question" ask --out part --retry-failed
 [ "$(again part)" = "$lost $lost $lost $lost $lost 2" ] || fault "part, the rest: $(again part)"
+expect 0 "asked again     $early questions; $early failed attempts were replaced" ask --out part -n 9 # of these records alone
+[ "$(again part)" = "$lost $lost $early $early $early 2" ] || fault "part, its begin: $(again part)"
+expect 0 'same: all figures of summary.json' "$MAS" verify part
 
 # ---- the reader sees it: in comparisons, the page and the experiment's table; a bundle has the former traces
 expect 0 "run, asked again: $lost questions" "$MAS" export run clean
