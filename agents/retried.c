@@ -238,18 +238,23 @@ static const char *retried_next(const struct retried *r, const char *before)
     return best;
 }
 
-void retried_text(const struct retried *r, struct str *out)
+void retried_why(const struct retried *r, struct str *out)
 {
-    const size_t questions = retried_questions(r), attempts = retried_attempts(r);
     const size_t reasons = json_object_size(r->reasons);
     const char *why = NULL;
-    if (!attempts)
-        return;
-    str_addf(out, "%zu question%s; %zu failed attempt%s replaced:", questions,
-             questions == 1 ? "" : "s", attempts, attempts == 1 ? " was" : "s were");
     for (int i = 0; i < RETRIED_SHOWN && (why = retried_next(r, why)) != NULL; i++)
         str_addf(out, "%s %lld %.160s", i ? ";" : "",
                  (long long)json_integer_value(json_object_get(r->reasons, why)), why);
     if (reasons > RETRIED_SHOWN)
         str_addf(out, "; and %zu more reasons", reasons - RETRIED_SHOWN);
+}
+
+void retried_text(const struct retried *r, struct str *out)
+{
+    const size_t questions = retried_questions(r), attempts = retried_attempts(r);
+    if (!attempts)
+        return;
+    str_addf(out, "%zu question%s; %zu failed attempt%s replaced:", questions,
+             questions == 1 ? "" : "s", attempts, attempts == 1 ? " was" : "s were");
+    retried_why(r, out);
 }

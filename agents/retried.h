@@ -54,6 +54,8 @@ size_t retried_questions(const struct retried *r);
 size_t retried_attempts(const struct retried *r);
 /* Appends the JSON object. whole: with "replaced" and "files". */
 void retried_json(const struct retried *r, bool whole, struct str *out);
+/* Appends the most frequent reasons with their numbers of attempts, as " 3 stopped after N s". */
+void retried_why(const struct retried *r, struct str *out);
 /* Appends "2 questions; 3 failed attempts were replaced: 3 stopped after N s", with the most
  * frequent reasons. Nothing when nothing was asked again. */
 void retried_text(const struct retried *r, struct str *out);

@@ -31,6 +31,7 @@ ask --out study --shard 1/2 >s1.log 2>&1; ask --out study --shard 2/2 >s2.log 2>
 expect 1 '2 shards merged' "$MAS" merge study
 [ "$(failed study)" = "$lost" ] || fault "shards: $(failed study) failed, the run had $lost"
 expect 1 '--retry-failed' grid --out grid
+expect 1 "failed: $lost " ask --out run
 expect 1 '20 done before' ask --out run # without the option nothing is asked again
 [ "$(failed run)" = "$lost" ] || fault 'a continuation asked failed questions'
 [ "$(again run)" = '0 0 0 0 0 0' ] || fault "nothing was asked again: $(again run)"
