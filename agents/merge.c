@@ -433,26 +433,34 @@ done:
     return rc;
 }
 
-/* The command of mas eval that completes or mends a shard, in the folder that is merged. how: 0 or
- * an error that says what is wrong with it. */
-static void merge_command(const struct merge *m, int shard, int how, struct str *out)
+void merge_command_in(const struct merge *m, const char *begin, const char *dir, struct str *out)
 {
-    static const char begin[] = "mas eval", end[] = "shard"; /* of an older program */
+    static const char words[] = "mas eval", end[] = "shard"; /* of an older program */
     const char *rest = m->command;
     size_t n = strlen(rest);
-    if (!strncmp(rest, begin, sizeof begin - 1)) {
-        rest += sizeof begin - 1;
-        n -= sizeof begin - 1;
+    if (!strncmp(rest, words, sizeof words - 1)) {
+        rest += sizeof words - 1;
+        n -= sizeof words - 1;
     }
     if (n > sizeof end && !strcmp(rest + n - (sizeof end - 1), end))
         while (n && rest[--n] != ' ') {
         }
-    str_adds(out, how == ERR_CONFIG ? "mas eval --force-new"
-                  : how == ERR_DATA ? "mas eval --repair"
-                                    : "mas eval");
-    str_addf(out, " --%s %d/%d --out ", end, shard, m->of);
-    str_add_word(out, m->folder.dir);
+    str_addf(out, "%s --out ", begin);
+    str_add_word(out, dir);
     str_add(out, rest, n);
+}
+
+/* The command of mas eval that completes or mends a shard, in the folder that is merged. how: 0 or
+ * an error that says what is wrong with it. */
+static void merge_command(const struct merge *m, int shard, int how, struct str *out)
+{
+    char begin[80];
+    snprintf(begin, sizeof begin, "%s --%s %d/%d",
+             how == ERR_CONFIG ? "mas eval --force-new"
+             : how == ERR_DATA ? "mas eval --repair"
+                               : "mas eval",
+             "shard", shard, m->of);
+    merge_command_in(m, begin, m->folder.dir, out);
     str_addc(out, '\n');
 }
 

@@ -10,6 +10,10 @@
  *
  * Questions that were asked again are those of all shards (retried.h). The former traces of shard 1
  * of 2 are copied into the result under names that end with ".shard-1-of-2".
+ *
+ * Failed questions may be asked again in the folder of the result, which the shards do not know. A
+ * later merge keeps these answers and the record of the retry while the shards are the same. It
+ * refuses to lose them: see merge_write.
  */
 #ifndef MAS_MERGE_H
 #define MAS_MERGE_H
@@ -29,7 +33,8 @@ size_t merge_cells(const struct merge *m); /* runs of the study, 1 unless it is 
 const char *merge_cell_name(const struct merge *m, size_t cell);
 /* The reason why a checked cell failed, "" = it is complete. A failed cell is not written. */
 const char *merge_failed(const struct merge *m, size_t cell);
-/* Questions of a checked cell, those that failed, and rejected records. */
+/* Questions of a checked cell, those that failed, and rejected records. Of a cell that was written,
+ * those of the result. */
 void merge_counts(const struct merge *m, size_t cell, size_t *questions, size_t *failed,
                   size_t *rejected);
 
@@ -43,11 +48,13 @@ int merge_versions(const struct merge *m, struct str *out, struct err *e);
 /* Makes the folder of the result, locks it and takes its lease. stop: as in lease_options.
  * ERR_CREATE: another process writes there, or it holds another run. */
 int merge_begin(struct merge *m, const char *out, const atomic_int *stop, struct err *e);
-/* Lines for people about former results that merge_write has moved; "" = none. */
+/* Lines for people: former results that merge_write has moved, answers that it kept, and answers
+ * that the result lacks; "" = none. */
 const char *merge_notes(const struct merge *m);
 /* Writes one checked cell into that folder and seals it. The result of an earlier merge of these
  * shards is moved into old-N when the shards have other cases now. *t: its trace, open for reports.
- * dir: its folder. */
+ * dir: its folder. ERR_AGAIN: questions were asked again in that folder, and not all are finished.
+ * ERR_CREATE: the shards have changed, and answers there would be replaced by failures. */
 int merge_write(struct merge *m, size_t cell, char dir[1024], struct trace **t, struct err *e);
 /* Writes grid.json of an experiment; nothing for a single run. */
 int merge_write_grid(struct merge *m, struct err *e);

@@ -46,14 +46,23 @@ const char *merge_notes(const struct merge *m)
 }
 
 /* Makes the folder of a cell's result. If it holds an earlier merge of other cases, that is moved
- * away. */
-static int merge_place(struct merge *m, const char *dir, const struct merged *mark, struct err *e)
+ * away. *kept: what was asked again in it since the merge of the same cases. */
+static int merge_place(struct merge *m, const struct merge_cell *c, const char *dir,
+                       const struct merged *mark, const bool *failed, struct merge_kept *kept,
+                       struct err *e)
 {
     struct folder f = {.lock = -1};
     bool stale;
     TRY(folder_make(&f, dir, e));
     TRY(merged_check(&f, mark, m->own, &stale, e));
+    TRY(merge_kept_read(m, c, dir, failed, kept, e));
+    TRY(merge_kept_refuse(m, kept, dir, stale, e));
+    if (!stale && kept->again)
+        str_addf(&m->notes,
+                 "%s: failed questions were asked again after the merge; their answers stay\n",
+                 f.dir);
     if (stale) {
+        merge_kept_free(kept);
         str_addf(&m->notes, "the shards have changed since the last merge into %s\n", f.dir);
         TRY(folder_set_aside(&f, m->own ? "records.jsonl" : NULL, &m->notes, e));
     }
@@ -140,6 +149,7 @@ static int merge_collect(const struct merge *m, const struct merge_cell *c, stru
 struct merge_cases {
     struct str text;
     size_t n, *begin, *record;
+    bool *failed; /* (m->records.n) by record */
 };
 
 static void merge_cases_free(struct merge_cases *s)
@@ -147,6 +157,7 @@ static void merge_cases_free(struct merge_cases *s)
     str_free(&s->text);
     mem_free(s->begin);
     mem_free(s->record);
+    mem_free(s->failed);
 }
 
 static int merge_lines(const struct merge *m, const struct merge_cell *c, struct merge_cases *out,
@@ -157,14 +168,17 @@ static int merge_lines(const struct merge *m, const struct merge_cell *c, struct
     size_t n = 0;
     *out = (struct merge_cases){.text = STR_INIT,
                                 .begin = mem_zalloc(m->questions + 1, sizeof *out->begin),
-                                .record = mem_zalloc(m->questions + 1, sizeof *out->record)};
-    int rc = r && out->begin && out->record
+                                .record = mem_zalloc(m->questions + 1, sizeof *out->record),
+                                .failed = mem_zalloc(m->records.n + 1, sizeof *out->failed)};
+    int rc = r && out->begin && out->record && out->failed
                  ? 0
                  : NOMEM(e, m->questions * sizeof *out->record, "merged cases");
     if (rc == 0)
         rc = merge_collect(m, c, r, &lines, &n, e);
     for (size_t i = 0; i < n && rc == 0; i++) {
-        rc = merge_case(&r[lines[i].shard], &lines[i], &out->text, e);
+        const struct replay *from = &r[lines[i].shard];
+        rc = merge_case(from, &lines[i], &out->text, e);
+        out->failed[lines[i].record] = from->results.r[lines[i].of->result].state == CONSULT_FAILED;
         out->record[i] = lines[i].record;
         out->begin[i + 1] = out->text.len;
     }
@@ -255,6 +269,36 @@ static int merge_former(const struct merge *m, const struct merge_cell *c, const
     return 0;
 }
 
+/* Tells of answers in the folder of the shards that the result elsewhere does not have. */
+static int merge_elsewhere(struct merge *m, const struct merge_cell *c, const bool *failed,
+                           struct err *e)
+{
+    struct merge_kept k = {.again = 0};
+    char dir[1200];
+    if (m->own)
+        return 0;
+    snprintf(dir, sizeof dir, "%.900s%s%s", m->folder.dir, *c->name ? "/" : "", c->name);
+    TRY(merge_kept_read(m, c, dir, failed, &k, e));
+    if (k.better)
+        str_addf(&m->notes,
+                 "warning: %s has answers to %zu questions that failed in the shards, because they "
+                 "were asked again there; the new result has the failures of the shards\n",
+                 dir, k.better);
+    merge_kept_free(&k);
+    return 0;
+}
+
+/* Counts the finished questions of the result. */
+static void merge_count(struct merge_cell *c, const struct trace *t)
+{
+    const struct results *rs = trace_results(t);
+    c->correct = c->failed = 0;
+    for (size_t i = 0; i < rs->n; i++) {
+        c->correct += rs->r[i].correct;
+        c->failed += rs->r[i].state == CONSULT_FAILED;
+    }
+}
+
 int merge_write(struct merge *m, size_t cell, char dir[1024], struct trace **t, struct err *e)
 {
     struct merge_cell *c = &m->cell[cell];
@@ -263,6 +307,7 @@ int merge_write(struct merge *m, size_t cell, char dir[1024], struct trace **t, 
     size_t n = 0;
     struct trace *to = NULL;
     struct merge_cases cases;
+    struct merge_kept kept = {.again = 0};
     struct merged mark;
     int rc;
     TRY_DONE(merge_lines(m, c, &cases, e));
@@ -271,26 +316,29 @@ int merge_write(struct merge *m, size_t cell, char dir[1024], struct trace **t, 
     str_add(&describe, s, n);
     TRY_DONE(str_ok(&describe, "run.json", e));
     snprintf(dir, 1024, "%.900s%s%s", m->out.dir, *c->name ? "/" : "", c->name);
+    TRY_DONE(merge_elsewhere(m, c, cases.failed, e));
+    TRY_DONE(merge_place(m, c, dir, &mark, cases.failed, &kept, e));
     const struct trace_given given = {.records = m->records_text.s,
                                       .describe = describe.s,
-                                      .sessions = c->sessions.s,
-                                      .retried = &c->retried};
+                                      .sessions = kept.again ? kept.sessions.s : c->sessions.s,
+                                      .retried = kept.again ? &kept.retried : &c->retried};
     const struct trace_options o = {.dir = dir,
                                     .identity = c->identity.s,
                                     .about = "{}",
                                     .asked = m->asked,
                                     .lease = m->lease,
                                     .given = &given};
-    TRY_DONE(merge_place(m, dir, &mark, e));
     TRY_DONE(trace_open(&o, &to, e));
     TRY_DONE(merge_paraphrases(m, c, dir, e));
     TRY_DONE(merge_former(m, c, dir, e));
     TRY_DONE(merge_import(&cases, to, e));
     TRY_DONE(trace_seal(to, e));
+    merge_count(c, to);
     *t = to;
     to = NULL;
 done:
     trace_close(to);
+    merge_kept_free(&kept);
     merge_cases_free(&cases);
     str_free(&describe);
     return rc;

@@ -165,6 +165,24 @@ int retried_join(struct retried *r, const struct retried *more, const char *end,
     return rc;
 }
 
+int retried_choose(const struct retried *r, const json_t *ids, struct retried *out, struct err *e)
+{
+    struct retried some = {.ids = NULL};
+    json_t *v;
+    const char *key;
+    *out = some;
+    json_object_foreach(r->replaced, key, v)
+    {
+        const size_t n = strlen(key) - RETRIED_CRC - 1;
+        const int rc = json_object_getn(ids, key, n) ? retried_take(&some, key, v, e) : 0;
+        if (rc < 0)
+            retried_free(&some);
+        TRY(rc);
+    }
+    *out = some;
+    return 0;
+}
+
 /* ---- texts ----------------------------------------------------------------------------------- */
 
 static void retried_put(struct str *out, const char *key, const json_t *object)
@@ -220,18 +238,23 @@ static const char *retried_next(const struct retried *r, const char *before)
     return best;
 }
 
-void retried_text(const struct retried *r, struct str *out)
+void retried_why(const struct retried *r, struct str *out)
 {
-    const size_t questions = retried_questions(r), attempts = retried_attempts(r);
     const size_t reasons = json_object_size(r->reasons);
     const char *why = NULL;
-    if (!attempts)
-        return;
-    str_addf(out, "%zu question%s; %zu failed attempt%s replaced:", questions,
-             questions == 1 ? "" : "s", attempts, attempts == 1 ? " was" : "s were");
     for (int i = 0; i < RETRIED_SHOWN && (why = retried_next(r, why)) != NULL; i++)
         str_addf(out, "%s %lld %.160s", i ? ";" : "",
                  (long long)json_integer_value(json_object_get(r->reasons, why)), why);
     if (reasons > RETRIED_SHOWN)
         str_addf(out, "; and %zu more reasons", reasons - RETRIED_SHOWN);
+}
+
+void retried_text(const struct retried *r, struct str *out)
+{
+    const size_t questions = retried_questions(r), attempts = retried_attempts(r);
+    if (!attempts)
+        return;
+    str_addf(out, "%zu question%s; %zu failed attempt%s replaced:", questions,
+             questions == 1 ? "" : "s", attempts, attempts == 1 ? " was" : "s were");
+    retried_why(r, out);
 }

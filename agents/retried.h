@@ -46,10 +46,16 @@ int retried_keep(struct retried *r, const char *name, size_t bytes, const char *
 /* Adds the attempts and files of another run; its files get the end ".END". ERR_NOMEM. */
 int retried_join(struct retried *r, const struct retried *more, const char *end, struct err *e);
 
+/* The attempts of questions that are keys of the object ids, without files. ERR_NOMEM. Free with
+ * retried_free. */
+int retried_choose(const struct retried *r, const json_t *ids, struct retried *out, struct err *e);
+
 size_t retried_questions(const struct retried *r);
 size_t retried_attempts(const struct retried *r);
 /* Appends the JSON object. whole: with "replaced" and "files". */
 void retried_json(const struct retried *r, bool whole, struct str *out);
+/* Appends the most frequent reasons with their numbers of attempts, as " 3 stopped after N s". */
+void retried_why(const struct retried *r, struct str *out);
 /* Appends "2 questions; 3 failed attempts were replaced: 3 stopped after N s", with the most
  * frequent reasons. Nothing when nothing was asked again. */
 void retried_text(const struct retried *r, struct str *out);

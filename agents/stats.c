@@ -312,6 +312,20 @@ static const struct result **stats_by_record(const struct trace_run *run)
     return v;
 }
 
+/* Questions that were asked again, among the records asked for. */
+static int stats_retried(const struct trace_run *run, struct retried *out, struct err *e)
+{
+    json_t *ids = json_object();
+    int rc = ids ? 0 : NOMEM(e, run->asked, "questions that were asked again");
+    for (size_t i = 0; i < run->asked && rc == 0; i++)
+        if (json_object_set_new(ids, run->records.r[i].id, json_true()) != 0)
+            rc = NOMEM(e, run->asked, "questions that were asked again");
+    if (rc == 0)
+        rc = retried_choose(&run->retried, ids, out, e);
+    json_decref(ids);
+    return rc;
+}
+
 int stats_summarize(const struct trace_run *run, double price_kwh, struct stats_summary *out,
                     struct err *e)
 {
@@ -339,8 +353,10 @@ int stats_summarize(const struct trace_run *run, double price_kwh, struct stats_
                   1e-6;
     s.role = run->roles.r;
     s.n_role = run->roles.n;
-    s.retried = run->retried;
+    if (retried_attempts(&run->retried))
+        TRY_DONE(stats_retried(run, &s.retried, e));
     *out = s;
+    s.retried = (struct retried){.ids = NULL};
     s.step = NULL;
     s.sure = NULL;
 done:
@@ -356,6 +372,7 @@ void stats_free(struct stats_summary *s)
 {
     mem_free(s->step);
     mem_free(s->sure);
+    retried_free(&s->retried);
     s->step = NULL;
     s->sure = NULL;
     s->n_step = s->n_sure = 0;

@@ -96,7 +96,7 @@ struct stats_summary {
      * one that the model computed (result_computed), or a new one, thinking included. cost: USD. */
     size_t n_joules;
     double joules, joules_per_token, joules_per_new_token, cost;
-    struct retried retried; /* questions that were asked again; belongs to the run */
+    struct retried retried; /* questions that were asked again, of the records asked for */
     double token_usd; /* price of the tokens of a finished question; 0 = the run has no prices */
     /* the source of the joules, of the last question that has some; "" = none has */
     const char *energy;

@@ -3,15 +3,7 @@
 # that it can be continued, and run.json has the cause.
 [ ! -w /dev/shm ] || export TMPDIR=/dev/shm # a thousand synced writes would only measure the disk
 . "$(dirname "$0")/head.bash"
-command -v python3 >/dev/null || { echo "skipped: no python3"; exit 77; }
-unset http_proxy https_proxy all_proxy HTTPS_PROXY ALL_PROXY
-export no_proxy='*' HOME=$dir/home
-data=$MAS_SOURCE/configs/demo/questions.jsonl
-python3 "$MAS_SOURCE/tests/cli/provider_server.py" "$dir" >port &
-server=$!
-trap 'kill $server 2>/dev/null; rm -rf -- "$dir"' EXIT
-for _ in $(seq 100); do [ -s port ] && break; sleep 0.1; done
-read -r port other <port
+. "$MAS_SOURCE/tests/cli/provider.bash"
 at=http://127.0.0.1:$port
 
 answers() {

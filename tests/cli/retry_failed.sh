@@ -4,18 +4,7 @@
 # and bundles say how many attempts were replaced.
 [ ! -w /dev/shm ] || export TMPDIR=/dev/shm
 . "$(dirname "$0")/head.bash"
-command -v python3 >/dev/null || { echo "skipped: no python3"; exit 77; }
-unset http_proxy https_proxy all_proxy HTTPS_PROXY ALL_PROXY
-export no_proxy='*' HOME=$dir/home
-data=$MAS_SOURCE/configs/demo/questions.jsonl
-python3 "$MAS_SOURCE/tests/cli/provider_server.py" "$dir" >port &
-server=$!
-trap 'kill $server 2>/dev/null; rm -rf -- "$dir"' EXIT
-for _ in $(seq 100); do [ -s port ] && break; sleep 0.1; done
-read -r port _ <port
-ask() { # the server refuses every third question until the file well-third is there
-    "$MAS" eval --set provider=openai --set "remote.base_url=http://127.0.0.1:$port/third/v1" --set model=tiny --data "$data" --n 20 -s cot --quiet "$@"
-}
+. "$MAS_SOURCE/tests/cli/provider.bash"
 chats() { grep -c "^$port /third/v1/chat" log; }
 rows() { python3 - "$1/results.csv" <<'PY'; }
 import csv, sys
@@ -34,15 +23,6 @@ assert "replaced" not in b or b is none, b
 print(a["questions"], a["attempts"], b["questions"], b["attempts"], sum(r["attempts"] for r in b["reasons"]), len(a["files"]))
 PY
 
-cat >grid.yaml <<YAML
-_base: $MAS_SOURCE/configs/demo.yaml
-experiment:
-  name: two
-  factors:
-    strategy: [cot, review]
-  data: {n: 20}
-YAML
-grid() { "$MAS" eval -c grid.yaml --set provider=openai --set "remote.base_url=http://127.0.0.1:$port/third/v1" --set model=tiny --data "$data" --quiet "$@"; }
 
 expect 1 '--retry-failed asks failed ones again' ask --out run
 lost=$(failed run)
@@ -51,6 +31,7 @@ ask --out study --shard 1/2 >s1.log 2>&1; ask --out study --shard 2/2 >s2.log 2>
 expect 1 '2 shards merged' "$MAS" merge study
 [ "$(failed study)" = "$lost" ] || fault "shards: $(failed study) failed, the run had $lost"
 expect 1 '--retry-failed' grid --out grid
+expect 1 "failed: $lost " ask --out run
 expect 1 '20 done before' ask --out run # without the option nothing is asked again
 [ "$(failed run)" = "$lost" ] || fault 'a continuation asked failed questions'
 [ "$(again run)" = '0 0 0 0 0 0' ] || fault "nothing was asked again: $(again run)"
@@ -90,6 +71,9 @@ expect 1 '20 done before' ask --out part
 [ "$(again part)" = "$early $early $early $early $early 1" ] || fault "part: $(again part)"
 expect 0 "$((lost - early)) failed question" ask --out part --retry-failed
 [ "$(again part)" = "$lost $lost $lost $lost $lost 2" ] || fault "part, the rest: $(again part)"
+expect 0 "asked again     $early questions; $early failed attempts were replaced" ask --out part -n 9 # of these records alone
+[ "$(again part)" = "$lost $lost $early $early $early 2" ] || fault "part, its begin: $(again part)"
+expect 0 'same: all figures of summary.json' "$MAS" verify part
 
 # ---- the reader sees it: in comparisons, the page and the experiment's table; a bundle has the former traces
 expect 0 "run, asked again: $lost questions" "$MAS" export run clean

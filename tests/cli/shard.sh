@@ -64,6 +64,8 @@ same whole other
 expect 64 'is no shard' one --out x --shard 4/3
 expect 64 'needs --out' one --shard 1/3
 expect 64 '--curve does not go with --shard' one --out x --shard 1/3 --curve x.svg
+one --out named --shard 1/3 --isa auto --ctx 512 >named.log 2>&1 || fault "the first task: $(cat named.log)"
+expect 78 "--isa auto --ctx 512'" one --out named --shard 1/4 --isa auto --ctx 512
 expect 64 'is the folder of a run' one --out whole --shard 1/3
 expect 66 'holds no shards' "$MAS" merge whole
 expect 78 'it has 3 tasks, and mas eval --shard says 4' one --out study --shard 1/4

@@ -26,14 +26,33 @@ static size_t option_at(const char *s)
 /* The text that stands for the option of n bytes; NULL = the option stays. */
 typedef const char *word_for(const char *option, size_t n, const void *user);
 
-/* Replaces options of the message. False: nothing was replaced, or the result is too long. */
+/* Length of a command in single quotes that begins at s, as 'mas eval --isa avx2'; 0 = none does.
+ * Its words may be quoted, too. */
+static size_t command_at(const char *s)
+{
+    static const char begin[] = "'mas ";
+    size_t n = sizeof begin - 1;
+    bool word = false; /* in a quoted word */
+    if (strncmp(s, begin, n) != 0)
+        return 0;
+    for (; s[n] && (s[n] != '\'' || word || s[n - 1] == ' '); n++)
+        if (s[n] == '\'')
+            word = !word;
+    return n;
+}
+
+/* Replaces options of the message, but for those in a command. False: nothing was replaced, or the
+ * result is too long. */
 static bool replace(struct err *e, word_for *find, const void *user)
 {
     char out[2 * sizeof e->msg];
     size_t at = 0;
     bool changed = false;
+    const char *kept = e->msg; /* end of the last command */
     for (const char *s = e->msg; *s;) {
-        size_t n = s > e->msg && is_word(s[-1]) ? 0 : option_at(s);
+        if (s >= kept)
+            kept = s + command_at(s);
+        size_t n = s < kept || (s > e->msg && is_word(s[-1])) ? 0 : option_at(s);
         const char *word = n ? find(s, n, user) : NULL;
         size_t room = sizeof out - at, length = word ? strlen(word) : 1;
         if (length >= room)

@@ -346,6 +346,7 @@ static int finish(const struct options *o, struct clinic *c, struct trace *t, co
 {
     TRY(trace_seal(t, e));
     TRY(report(c, t, dir, o->data, true, NULL, e));
+    TRY(runfolder_reasons(t, a->records, e));
     if (p->failed || a->rejected)
         FAIL(
             e, ERR_ITEMS,

@@ -394,6 +394,7 @@ static int finish(const struct eval_workers_ask *a, const char *dir, struct trac
     const struct runfolder_asked *asked = &a->job.asked;
     TRY(trace_seal(t, e));
     TRY(report(a, dir, t, out, NULL, e));
+    TRY(runfolder_reasons(t, asked->records, e));
     if (r->failed || asked->rejected)
         FAIL(
             e, ERR_ITEMS,

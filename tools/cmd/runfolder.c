@@ -150,3 +150,22 @@ done:
     str_free(&work);
     return rc;
 }
+
+int runfolder_reasons(const struct trace *t, size_t n, struct err *e)
+{
+    const struct results *rs = trace_results(t);
+    struct retried failed = {.ids = NULL};
+    struct str text = STR_INIT;
+    int rc = 0;
+    for (size_t i = 0; i < rs->n && rc == 0; i++)
+        if (rs->r[i].state == CONSULT_FAILED && (size_t)rs->r[i].index < n)
+            rc = retried_add(&failed, rs->r[i].id, "00000000", rs->r[i].why, e);
+    retried_why(&failed, &text);
+    if (rc == 0)
+        rc = str_ok(&text, "reasons", e);
+    if (rc == 0 && text.len)
+        fprintf(stderr, "failed:%s\n", text.s);
+    retried_free(&failed);
+    str_free(&text);
+    return rc;
+}

@@ -44,4 +44,8 @@ struct runfolder_asked runfolder_count(const struct medqa *m, size_t n);
 int runfolder_report(struct trace *t, const char *dir, const char *title, const char *engine,
                      const char *cause, struct err *e);
 
+/* Prints to stderr why questions among the first n records failed, the most frequent reasons with
+ * their numbers; nothing if none failed. ERR_NOMEM. */
+int runfolder_reasons(const struct trace *t, size_t n, struct err *e);
+
 #endif

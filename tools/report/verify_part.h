@@ -40,7 +40,8 @@ int verify_file(struct verify_check *c, const struct verify_listed *f, int *bad,
 
 /* The files of a bundle against review/manifest.json. */
 int verify_manifest(struct verify_check *c, struct err *e);
-/* The former traces against the names, hashes and replaced attempts of run.json (retried.h). */
+/* The former traces against the names, hashes and replaced attempts of run.json (retried.h). One
+ * that run.json does not name is a finding if its attempts are in no other file. */
 int verify_former(struct verify_check *c, struct err *e);
 /* results.csv and all figures of run.json and summary.json, against those of the trace. Figures
  * that are exactly those of the trace's first cases are older than the trace: a kill leaves such.
