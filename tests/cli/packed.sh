@@ -7,7 +7,8 @@ export no_proxy='*'
 mkdir cache real
 cp "${MAS_SOURCE:?root of the source tree}/configs/demo/toy_clinic.gguf" real/toy.gguf
 ln -s real/toy.gguf toy.gguf
-ask() { timeout 100 "$MAS" generate -m toy.gguf --quiet -t 1 --temp 0 -n 8 -p 'The patient' "$@" </dev/null; }
+ask_of() { timeout 100 "$MAS" generate -m "$1" --quiet -t 1 --temp 0 -n 8 -p 'The patient' "${@:2}" </dev/null; }
+ask() { ask_of toy.gguf "$@"; }
 plain=$(ask) || fault "no text without the file"
 # same TEXT: a start with the folder gives the text of one without, and says TEXT ("" = nothing)
 same() {
@@ -26,7 +27,7 @@ file=$(echo cache/toy.gguf.*.packed)
 [ -f "$file" ] || fault "no file $file"
 same ''
 ln -s real/toy.gguf other.gguf
-[ "$(ask -m other.gguf --packed-cache cache)" = "$plain" ] || fault "a link gives another text"
+[ "$(ask_of other.gguf --packed-cache cache)" = "$plain" ] || fault "a link gives another text"
 all=(cache/*)
 [ ${#all[@]} = 1 ] || fault "a link has a file of its own: ${all[*]}"
 
