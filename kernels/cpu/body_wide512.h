@@ -467,6 +467,32 @@ static inline __attribute__((always_inline)) __m512 flat_float(const char *p)
     return _mm512_set1_ps(v);
 }
 
+/* Adds the products of 32 columns to s: lines l .. l + 7 of each strip, x from q_at on. */
+static inline __attribute__((always_inline)) void flat_products(const char *const *p, int l,
+                                                                const int ways,
+                                                                const char *const *row, size_t q_at,
+                                                                const int n, __m512i *s)
+{
+#pragma GCC unroll 8
+    for (int k = 0; k < 8; k++) {
+        __m512i q[2];
+#pragma GCC unroll 2
+        for (int w = 0; w < ways; w++)
+            q[w] = lanes_load(p[w] + 64 * (l + k));
+#pragma GCC unroll 8
+        for (int i = 0; i < n; i++) {
+            const char *four = row[i] + q_at + 4 * k;
+            if (ways == 1) {
+                s[i] = vnni_dot4(s[i], q[0], four);
+                continue;
+            }
+            const __m512i y = vnni_spread(four);
+            s[i] = _mm512_dpbusd_epi32(s[i], q[0], y);
+            s[n + i] = _mm512_dpbusd_epi32(s[n + i], q[1], y);
+        }
+    }
+}
+
 /* Q2_K and Q3_K: ways strips (1 or 2) against n rows of x (4 or 8), of which nr are stored. Rows
  * are addressed from one register each (vnni_row). kind, ways and n are constants after inlining.
  * A block in a function of its own, as flat_block, takes 5 % more time (Q2_K, gcc 12, Zen 5). */
@@ -495,24 +521,7 @@ flat_rows_256(const struct mm_x *x, const enum flat kind, const char *const *str
                 s[n + i] = s[i];
         }
         for (int l = 0; l < 64; l += 8)
-#pragma GCC unroll 8
-            for (int k = 0; k < 8; k++) {
-                __m512i q[2];
-#pragma GCC unroll 2
-                for (int w = 0; w < ways; w++)
-                    q[w] = lanes_load(p[w] + 64 * (l + k));
-#pragma GCC unroll 8
-                for (int i = 0; i < n; i++) {
-                    const char *four = row[i] + q_at + 4 * (size_t)l + 4 * k;
-                    if (ways == 1) {
-                        s[i] = vnni_dot4(s[i], q[0], four);
-                        continue;
-                    }
-                    const __m512i y = vnni_spread(four);
-                    s[i] = _mm512_dpbusd_epi32(s[i], q[0], y);
-                    s[n + i] = _mm512_dpbusd_epi32(s[n + i], q[1], y);
-                }
-            }
+            flat_products(p, l, ways, row, q_at + 4 * (size_t)l, n, s);
 #pragma GCC unroll 8
         for (int i = 0; i < n; i++) {
             const __m512 dx = flat_float(row[i] + x->d_at + at);
@@ -551,24 +560,7 @@ flat_block(const struct mm_x *x, const enum flat kind, const char *const p[2], c
         if (ways == 2)
             s[n + i] = s[i];
     }
-#pragma GCC unroll 8
-    for (int k = 0; k < 8; k++) {
-        __m512i q[2];
-#pragma GCC unroll 2
-        for (int w = 0; w < ways; w++)
-            q[w] = lanes_load(p[w] + 64 * k);
-#pragma GCC unroll 8
-        for (int i = 0; i < n; i++) {
-            const char *four = row[i] + q_at + 4 * k;
-            if (ways == 1) {
-                s[i] = vnni_dot4(s[i], q[0], four);
-                continue;
-            }
-            const __m512i y = vnni_spread(four);
-            s[i] = _mm512_dpbusd_epi32(s[i], q[0], y);
-            s[n + i] = _mm512_dpbusd_epi32(s[n + i], q[1], y);
-        }
-    }
+    flat_products(p, 0, ways, row, q_at, n, s);
 #pragma GCC unroll 8
     for (int i = 0; i < n; i++) {
         const __m512 dx = flat_float(row[i] + x->d_at + at);
