@@ -223,6 +223,9 @@ names = [r["model_filename"] for r in rows]
 assert names[0] == names[1] != names[2] == names[3] and names[3].endswith("mini.gguf"), names
 PY
 [ "$(grep -c '^| ' "$dir/md")" = 6 ] && [ "$(grep -c '; steps of at most 512 tokens; mas ' "$dir/md")" = 2 ] || fail "two models: $(cat "$dir/md")"
+"$MAS" bench model -m demo -m "$dir/none.gguf" -p 4 -n 0 -r 1 -t 1 -o json >"$dir/json" 2>"$dir/out"
+[ $? = 66 ] && grep -q none.gguf "$dir/out" && python3 -c 'import json, sys; assert len(json.load(open(sys.argv[1]))) == 1' "$dir/json" ||
+    fail "a second model that is missing: $(cat "$dir/json" "$dir/out")"
 for command in "generate -p x -n 1" "perplexity -p abcdefgh" "profile"; do
     read -ra words <<<"$command"
     "$MAS" "${words[@]}" -m demo -m "$dir/mini.gguf" >"$dir/out" 2>&1

@@ -143,6 +143,11 @@ refused "threads 64 with --cpu 1x16: that host has 16 cores; give no more thread
 refused "threads 17 with --cpu 1x16: that host has 16 cores" --cpu 1x16 -t 17
 cores=$("$MAS" fit --shape llama3-8b --cpu here --isa avx2 | sed -nE 's/.* ([0-9]+) cores?, avx2;.*/\1/p')
 [ "$cores" -ge 256 ] || refused "threads $((cores + 1)) with --cpu here: this process may use $cores core" --cpu here --isa avx2 -t $((cores + 1))
+# without --ctx a model of a short context has its own limit; a given --ctx is never lowered
+short=(-m "$(dirname "$0")/../golden/logits_llama_2.gguf" --cpu 1x1 --isa avx2 --kv-type f16)
+"$MAS" fit "${short[@]}" | grep -q "; 512 tokens a sequence, " || fail "the limit of a short model"
+"$MAS" fit "${short[@]}" --ctx 900 >"$dir/text" 2>&1 && fail "--ctx 900 was lowered: $(cat "$dir/text")"
+grep -q -- "--ctx 900: must be 1 to 512, the model's own limit" "$dir/text" || fail "$(cat "$dir/text")"
 refused "--ctx 8193: must be 1 to 8192, the model's own limit; lower --ctx" --cpu 2x4 --ctx 8193
 refused "--ctx 100000: must be 1 to 8192, the model's own limit" --gpu rtx4090 --ctx 100000
 refused "--ram is 32.0 GB" --cpu 2x4 --ram 32GB

@@ -275,6 +275,8 @@ static int bench(struct bench *b, struct err *e)
     }
     if (rc == 0)
         rc = print_end(b, e);
+    else if (!b->first) /* rows before an error are whole, as JSON too */
+        (void)print_end(b, NULL);
     str_free(&changed);
     str_free(&b->foot);
     str_free(&b->lines);

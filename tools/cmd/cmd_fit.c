@@ -21,8 +21,8 @@ enum {
     ACCEPTED = 4, /* of FIT_DRAFT tokens, unless --accepted says it */
     DRAFT_WARM = 400,
     DRAFT_TOKENS = 40,
-    CTX_DEFAULT = 900, /* as in the option's row below */
-    BAR = 62           /* a line has 79 columns */
+    CTX_DEFAULT = 900,
+    BAR = 62 /* a line has 79 columns */
 };
 
 /* ---- options --------------------------------------------------------------------------------- */
@@ -639,11 +639,12 @@ static int fit(struct fit *f, struct err *e)
     bool ok[2] = {false, false};
     struct err why[2] = {{0}, {0}};
     TRY(read_model(f, e));
-    if (f->opt.n_ctx == CTX_DEFAULT && f->opt.n_ctx > f->of.m.hp.n_ctx_train)
-        f->opt.n_ctx = f->of.m.hp.n_ctx_train;
-    if (f->opt.n_ctx > f->of.m.hp.n_ctx_train)
+    const int most = f->of.m.hp.n_ctx_train;
+    if (!f->opt.n_ctx)
+        f->opt.n_ctx = most < CTX_DEFAULT ? most : CTX_DEFAULT;
+    if (f->opt.n_ctx > most)
         FAIL(e, ERR_USAGE, "--ctx %d: must be 1 to %d, the model's own limit; lower --ctx",
-             f->opt.n_ctx, f->of.m.hp.n_ctx_train);
+             f->opt.n_ctx, most);
     TRY(fit_machine_isa(f, e));
     TRY(fit_machine_ram(f, e));
     if (f->nodes)
@@ -690,8 +691,9 @@ static int run(int argc, char **argv)
                 "processor with --cpu here, otherwise avx2."},
         {.flag = "ctx",
          .group = 3,
-         .doc = "Tokens that a sequence holds, on average.",
-         .otherwise = "900"},
+         .doc = "Tokens that a sequence holds, on average; by default 900, or the model's limit if "
+                "that is less.",
+         .otherwise = ""},
         {.flag = "kv-type", .group = 3, .otherwise = "q8_0"},
         {.flag = "sequences",
          .group = 3,
@@ -718,6 +720,7 @@ static int run(int argc, char **argv)
         NULL};
     struct err e = {0};
     cli_rows_some(&rows, &engine_option_set, own, sizeof own / sizeof own[0], &f.opt);
+    f.opt.n_ctx = 0; /* not given */
     const int done = cli_parse(&argp, argc, argv, &f);
     const int rc = done >= 0 ? 0 : fit(&f, &e);
     ops_close(f.ops);
