@@ -38,7 +38,6 @@ static int replay_load(const struct folder *f, struct replay *r, struct err *e)
     unsigned char *has = NULL;
     size_t n_has = 0;
     struct trace_scan s = {.results = &r->results, .has = &has, .n_has = &n_has};
-    bool plain;
     int rc;
     if (trace_parts_any(f)) {
         TRY_DONE(trace_parts_text(f, &r->text, &r->unfinished, e));
@@ -47,11 +46,9 @@ static int replay_load(const struct folder *f, struct replay *r, struct err *e)
         rc = replay_index(r, s.good_end, e);
         goto done;
     }
-    TRY(trace_plain(f, &plain, e));
-    if (!plain && !folder_has(f, "traces.jsonl.gz"))
-        return 0;
-    folder_path(f, plain ? "traces.jsonl" : "traces.jsonl.gz", r->path);
-    TRY_DONE(zio_read(r->path, TRACE_BYTES, &r->text, e));
+    TRY_DONE(trace_text(f, r->path, &r->text, e));
+    if (!*r->path)
+        goto done;
     TRY_DONE(trace_scan(&s, r->text.s, r->text.len, e));
     if (s.damaged)
         TRY_DONE(trace_refuse(&s, r->path, e));

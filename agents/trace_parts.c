@@ -10,8 +10,6 @@
 #include "mem.h"
 #include "zio.h"
 
-#define TRACE_PARTS_TRIES 10 /* readings that a holder overtakes by sealing */
-
 void trace_part_name(int number, char out[32])
 {
     snprintf(out, 32, "traces-%04d.jsonl", number);
@@ -155,7 +153,7 @@ done:
 int trace_parts_scan(const struct folder *f, struct trace_parts *p, struct err *e)
 {
     const size_t kept = p->kept ? p->kept->len : 0, results = p->results->n;
-    for (int i = 0; i < TRACE_PARTS_TRIES; i++) {
+    for (int i = 0; i < TRACE_TRIES; i++) {
         bool gone = false;
         TRY(trace_parts_once(f, p, &gone, e));
         if (!gone)

@@ -112,14 +112,11 @@ static int trace_read_cases(const struct folder *f, struct trace_run *r, struct 
                            .roles = &r->roles,
                            .asked = r->asked};
     int rc = 0;
-    bool plain;
     if (trace_parts_any(f))
         return trace_read_parts(f, r, e);
-    TRY(trace_plain(f, &plain, e));
-    if (!plain && !folder_has(f, "traces.jsonl.gz")) /* nothing was finished yet */
-        return 0;
-    folder_path(f, plain ? "traces.jsonl" : "traces.jsonl.gz", path);
-    TRY_DONE(zio_read(path, TRACE_BYTES, &text, e));
+    TRY_DONE(trace_text(f, path, &text, e));
+    if (!*path) /* nothing was finished yet */
+        goto done;
     TRY_DONE(trace_scan(&s, text.s, text.len, e));
     if (s.damaged)
         rc = trace_refuse(&s, path, e);

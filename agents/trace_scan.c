@@ -186,3 +186,22 @@ int trace_plain(const struct folder *f, bool *plain, struct err *e)
     str_free(&sealed);
     return rc;
 }
+
+int trace_text(const struct folder *f, char path[1100], struct str *out, struct err *e)
+{
+    int rc = 0;
+    for (int i = 0; i < TRACE_TRIES; i++) {
+        bool plain;
+        rc = trace_plain(f, &plain, e);
+        folder_path(f, rc == 0 && plain ? "traces.jsonl" : "traces.jsonl.gz", path);
+        if (rc == 0)
+            rc = zio_read(path, TRACE_BYTES, out, e);
+        if (rc != ERR_NOINPUT) /* else it was there and has gone, or never was */
+            return rc;
+        if (!folder_has(f, "traces.jsonl") && !folder_has(f, "traces.jsonl.gz")) {
+            *path = '\0';
+            return 0;
+        }
+    }
+    return rc;
+}

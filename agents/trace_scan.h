@@ -13,6 +13,8 @@
 #define TRACE_INDEX ((int64_t)1 << 26) /* questions in one data file */
 #define TRACE_BYTES ((size_t)16 << 30) /* largest trace that is read back */
 
+#define TRACE_TRIES 10 /* readings of a folder that a holder overtakes by sealing */
+
 struct trace_scan {
     struct results *results;
     unsigned char **has;
@@ -49,6 +51,11 @@ int trace_scan(struct trace_scan *s, const char *text, size_t n, struct err *e);
  * file that is shorter than the whole sealed one has lost its text: *plain is false. Both absent:
  * *plain is false. */
 int trace_plain(const struct folder *f, bool *plain, struct err *e);
+/* Reads the cases of a folder without a lease into out, which gives up what it held; path: their
+ * file, "" = nothing is finished yet. A file may go meanwhile, because its run seals the trace or
+ * goes on with it; then the other one is read. ERR_NOINPUT: no file can be opened, in TRACE_TRIES
+ * tries. ERR_DATA, ERR_IO, ERR_NOMEM. */
+int trace_text(const struct folder *f, char path[1100], struct str *out, struct err *e);
 /* Sets the error that names the first damage of the file `path`: ERR_DATA. */
 int trace_refuse(const struct trace_scan *s, const char *path, struct err *e);
 

@@ -163,16 +163,12 @@ struct lines { /* the complete lines of a trace */
 
 static int lines_open(const char *dir, struct lines *l, struct err *e)
 {
-    char path[RUNFOLDER_PATH + 24];
-    struct stat st;
+    char path[1100];
+    struct folder f = {.lock = -1};
     l->at = 0;
     l->text = (struct str)STR_INIT;
-    snprintf(path, sizeof path, "%s/traces.jsonl", dir);
-    if (stat(path, &st) != 0)
-        snprintf(path, sizeof path, "%s/traces.jsonl.gz", dir);
-    if (stat(path, &st) != 0)
-        return 0; /* nothing was finished yet */
-    return zio_read(path, TRACE_BYTES, &l->text, e);
+    snprintf(f.dir, sizeof f.dir, "%s", dir);
+    return trace_text(&f, path, &l->text, e);
 }
 
 /* false: no more. The line has no line break. */
