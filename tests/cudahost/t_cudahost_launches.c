@@ -226,9 +226,9 @@ static void a_llama3_model_has_the_figures_in_every_kind_of_step(void **state)
     grammar_free(g);
 }
 
-/* The last step replays a recording: its ops are queued as one graph. There is one sequence: of two,
- * one can begin a step late. Its last step, alone, is then the second of its kind, which is recorded
- * and not yet replayed. */
+/* The last step replays a recording: its ops are queued as one graph. There is one sequence: of
+ * two, one can begin a step late. Its last step, alone, is then the second of its kind, which is
+ * recorded and not yet replayed. */
 static void a_recorded_step_has_as_many(void **state)
 {
     (void)state;

@@ -28,8 +28,8 @@ static void put(const char *name, const char *s, size_t n)
         _exit(1);
 }
 
-/* Puts one form of the trace beside the other and removes the other, in turn, without end: as
- * trace_seal does, and trace_open of a run that goes on. */
+/* Without end: puts one form of the trace beside the other, and removes the other. So do trace_seal
+ * and trace_open of a run that goes on. */
 static void seal_and_unseal(const char *s, size_t n, const struct str *gz)
 {
     char from[512], plain[512], sealed[512];
